@@ -1,0 +1,1 @@
+//! Tile IR, kernel generators and the Cranelift JIT of the Rectify compiler

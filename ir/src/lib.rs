@@ -1,0 +1,1 @@
+//! Graph IR, model language, reference interpreter and plan of the Rectify compiler

@@ -1,0 +1,1 @@
+//! Rewrites, fusion, layout, scheduling and memory planning of the Rectify compiler

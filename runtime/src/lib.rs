@@ -1,0 +1,1 @@
+//! Parameters, arena, thread pool and sessions of the Rectify compiler

@@ -1,0 +1,1 @@
+//! Rectify: a graph compiler for rectifier neural networks.
