@@ -1,1 +1,10 @@
-//! Graph IR, model language, reference interpreter and plan of the Rectify compiler
+//! Graph IR, model language, reference interpreter and plan of the Rectify compiler.
+//!
+//! This crate holds the nouns that the other crates share. It knows nothing of egg, Cranelift, files or threads.
+
+pub mod dtype;
+pub mod dim;
+pub mod graph;
+pub mod init;
+pub mod op;
+pub mod types;
