@@ -2,9 +2,6 @@
 //!
 //! This crate holds the nouns that the other crates share. It knows nothing of egg, Cranelift, files or threads.
 
-pub mod dtype;
 pub mod dim;
-pub mod graph;
-pub mod init;
-pub mod op;
+pub mod dtype;
 pub mod types;
