@@ -4,4 +4,14 @@
 
 pub mod dim;
 pub mod dtype;
+pub mod graph;
+pub mod init;
+pub mod literal;
+pub mod op;
+pub mod scalar;
 pub mod types;
+pub use dim::{Dim, DimFacts};
+pub use dtype::DType;
+pub use graph::{Graph, NodeId, Value};
+pub use op::Op;
+pub use types::TensorType;

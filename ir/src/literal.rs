@@ -1,0 +1,66 @@
+//! Small tensors whose values are part of the model.
+
+use crate::dtype::DType;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A tensor with its values, row-major, little-endian.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Literal {
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    /// `shape` product × element size bytes.
+    pub bytes: Arc<[u8]>,
+}
+
+impl Literal {
+    /// An `f32` tensor. `None` if the number of values is not the product of the shape.
+    pub fn f32(shape: &[usize], values: &[f32]) -> Option<Literal> {
+        let elements = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        (elements == values.len()).then(|| Literal { dtype: DType::F32, shape: shape.to_vec(), bytes })
+    }
+
+    /// An `i64` tensor. `None` if the number of values is not the product of the shape.
+    pub fn i64(shape: &[usize], values: &[i64]) -> Option<Literal> {
+        let elements = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        (elements == values.len()).then(|| Literal { dtype: DType::I64, shape: shape.to_vec(), bytes })
+    }
+
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.bytes.len() / self.dtype.size_bytes()
+    }
+
+    /// True where the byte count fits the shape.
+    pub fn is_consistent(&self) -> bool {
+        let elements = self.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+        elements.and_then(|n| n.checked_mul(self.dtype.size_bytes())) == Some(self.bytes.len())
+    }
+
+    /// Element `index` as a float; integers convert, `bool` is 0 or 1. `None` past the end.
+    pub fn get_f64(&self, index: usize) -> Option<f64> {
+        let size = self.dtype.size_bytes();
+        let b = self.bytes.get(index.checked_mul(size)?..index.checked_mul(size)?.checked_add(size)?)?;
+        Some(match self.dtype {
+            DType::F32 => f32::from_le_bytes(b.try_into().ok()?).into(),
+            DType::F64 => f64::from_le_bytes(b.try_into().ok()?),
+            DType::F16 => half::f16::from_le_bytes(b.try_into().ok()?).to_f64(),
+            DType::BF16 => half::bf16::from_le_bytes(b.try_into().ok()?).to_f64(),
+            DType::I8 => i8::from_le_bytes(b.try_into().ok()?).into(),
+            DType::I16 => i16::from_le_bytes(b.try_into().ok()?).into(),
+            DType::I32 => i32::from_le_bytes(b.try_into().ok()?).into(),
+            DType::I64 => i64::from_le_bytes(b.try_into().ok()?) as f64,
+            DType::U8 | DType::Bool => b[0].into(),
+            DType::U16 => u16::from_le_bytes(b.try_into().ok()?).into(),
+            DType::U32 => u32::from_le_bytes(b.try_into().ok()?).into(),
+            DType::U64 => u64::from_le_bytes(b.try_into().ok()?) as f64,
+        })
+    }
+
+    /// All elements as floats.
+    pub fn to_f64(&self) -> Vec<f64> {
+        (0..self.elements()).filter_map(|i| self.get_f64(i)).collect()
+    }
+}

@@ -1,0 +1,115 @@
+//! Functions of one and of two numbers.
+
+use crate::scalar::Scalar;
+use serde::{Deserialize, Serialize};
+
+/// A function of one number. Formulas hold with NaN in, NaN out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unary {
+    /// x > 0 ? x : 0
+    Relu,
+    /// x > 0 ? x : alpha · x
+    LeakyRelu {
+        alpha: Scalar,
+    },
+    /// min(max(x, min), max)
+    Clip {
+        min: Scalar,
+        max: Scalar,
+    },
+    /// 1 / (1 + exp(-x))
+    Sigmoid,
+    Tanh,
+    Exp,
+    Log,
+    Sqrt,
+    Abs,
+    Neg,
+    /// 1 / x
+    Reciprocal,
+    Erf,
+    /// x · ½ (1 + erf(x / √2)); with `tanh`: ½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))
+    Gelu {
+        tanh: bool,
+    },
+    /// x · sigmoid(x)
+    Silu,
+    /// max(0, min(1, alpha · x + beta))
+    HardSigmoid {
+        alpha: Scalar,
+        beta: Scalar,
+    },
+    /// x · max(0, min(1, x/6 + ½))
+    HardSwish,
+    /// x > 0 ? x : alpha · (exp(x) − 1)
+    Elu {
+        alpha: Scalar,
+    },
+    /// ln(1 + exp(x))
+    Softplus,
+    Floor,
+    Ceil,
+    /// To the nearest integer, ties to even.
+    Round,
+}
+
+impl Unary {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Unary::Relu => "relu",
+            Unary::LeakyRelu { .. } => "leaky_relu",
+            Unary::Clip { .. } => "clip",
+            Unary::Sigmoid => "sigmoid",
+            Unary::Tanh => "tanh",
+            Unary::Exp => "exp",
+            Unary::Log => "log",
+            Unary::Sqrt => "sqrt",
+            Unary::Abs => "abs",
+            Unary::Neg => "neg",
+            Unary::Reciprocal => "reciprocal",
+            Unary::Erf => "erf",
+            Unary::Gelu { .. } => "gelu",
+            Unary::Silu => "silu",
+            Unary::HardSigmoid { .. } => "hard_sigmoid",
+            Unary::HardSwish => "hard_swish",
+            Unary::Elu { .. } => "elu",
+            Unary::Softplus => "softplus",
+            Unary::Floor => "floor",
+            Unary::Ceil => "ceil",
+            Unary::Round => "round",
+        }
+    }
+}
+
+/// A function of two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    /// NaN if either is NaN.
+    Max,
+    /// NaN if either is NaN.
+    Min,
+    Pow,
+}
+
+impl Binary {
+    pub const ALL: [Binary; 7] =
+        [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Max, Binary::Min, Binary::Pow];
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            Binary::Add => "add",
+            Binary::Sub => "sub",
+            Binary::Mul => "mul",
+            Binary::Div => "div",
+            Binary::Max => "max",
+            Binary::Min => "min",
+            Binary::Pow => "pow",
+        }
+    }
+}

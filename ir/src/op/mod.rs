@@ -1,0 +1,316 @@
+//! The closed set of operations.
+//!
+//! Attributes mean what ONNX's mean unless a comment says otherwise. Match `Op` exhaustively: a new operation then
+//! lists its own places to fill (see `docs/adding-an-op.md`). Names, operands and attributes of each operation stand
+//! once, in [`table`]; shape rules in `crate::shape`; meaning in `crate::interp`.
+
+mod attrs;
+mod elementwise;
+pub mod table;
+
+pub use attrs::{AttrError, AttrValue, Attrs};
+pub use elementwise::{Binary, Unary};
+pub use table::{AttrKind, AttrSpec, Category, OpSpec, Operand, OperandKind};
+
+use crate::dim::Dim;
+use crate::init::Init;
+use crate::literal::Literal;
+use crate::scalar::Scalar;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// An operation with its attributes. Operands are held by the node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Op {
+    /// A model input; its type is the node's.
+    Input,
+    /// A parameter; its full name is the node's name.
+    Param(Source),
+    /// A number of rank 0.
+    Const(Scalar),
+
+    /// x [N, C, …], weight [O, C/groups, …kernel], bias [O]? → [N, O, …]
+    Conv(ConvAttrs),
+    /// x [N, C, …], weight [C, O/groups, …kernel], bias [O]? → [N, O, …]
+    ConvTranspose(ConvTransposeAttrs),
+    /// x […, I], weight [O, I], bias [O]? → […, O]
+    Dense,
+    /// a […, M, K], b […, K, N] → […, M, N], leading dims broadcast; rank-1 operands as in numpy.
+    MatMul,
+
+    /// One function on every element.
+    Unary(Unary),
+    /// One function on pairs of elements, broadcast as in numpy.
+    Binary(Binary),
+    /// `x > 0 ? x : slope · x`; dim i of the slope runs along axis `axes[i]` of x and is 1 or that axis' size.
+    Prelu {
+        axes: Vec<usize>,
+    },
+
+    /// x [N, C, …], scale, shift, mean, var [C] → (x - mean) / sqrt(var + eps) · scale + shift
+    BatchNorm {
+        eps: Scalar,
+    },
+    /// x, scale, shift? of the shape x[axis..]: normalised over the axes from `axis` on.
+    LayerNorm {
+        axis: usize,
+        eps: Scalar,
+    },
+    /// x [N, C, …], scale, shift [C]: normalised over the spatial axes of each image and channel.
+    InstanceNorm {
+        eps: Scalar,
+    },
+
+    MaxPool(PoolAttrs),
+    /// Padding counts only with `count_include_pad`.
+    AvgPool {
+        pool: PoolAttrs,
+        count_include_pad: bool,
+    },
+    /// Spatial pyramid pooling: x [N, C, H, W] → [N, C · Σ bins²]. For each b in bins, max over the b × b adaptive bins
+    /// (bin i covers floor(i·H/b) .. ceil((i+1)·H/b)), each level laid out [C, b, b], levels one after another.
+    Spp {
+        bins: Vec<usize>,
+    },
+    Softmax {
+        axis: usize,
+    },
+    Reduce {
+        kind: ReduceKind,
+        axes: Vec<usize>,
+        keep: bool,
+    },
+
+    /// Any number of operands that agree but along `axis`.
+    Concat {
+        axis: usize,
+    },
+    /// As many results as `sizes`.
+    Split {
+        axis: usize,
+        sizes: Vec<Dim>,
+    },
+    /// Element `starts[i] + k · steps[i]` along `axes[i]`. Starts lie inside the axis; ends are exclusive and for
+    /// negative steps may be -1.
+    Slice {
+        axes: Vec<usize>,
+        starts: Vec<Dim>,
+        ends: Vec<Dim>,
+        steps: Vec<i64>,
+    },
+    /// `pads` holds the amounts before each axis, then after each axis.
+    Pad {
+        pads: Vec<i64>,
+        mode: PadMode,
+    },
+    /// Axis i of the result is axis `perm[i]` of x.
+    Transpose {
+        perm: Vec<usize>,
+    },
+    /// The same elements in row-major order under another shape.
+    Reshape {
+        shape: Vec<Dim>,
+    },
+    /// [N, C·b², H, W] → [N, C, H·b, W·b]
+    DepthToSpace {
+        block: usize,
+        mode: DepthMode,
+    },
+    /// Resamples the axes from 2 on.
+    Resize(ResizeAttrs),
+    /// Identity at inference; at training drops with probability `p` and scales by 1 / (1 - p).
+    Dropout {
+        p: Scalar,
+    },
+
+    /// x itself. With an epilogue: a fused elementwise expression.
+    Map,
+}
+
+/// Where a parameter's values come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Drawn from the model's seed and the parameter's name.
+    Init(Init),
+    /// Tensor `tensor` of the weights file `file`, whose contents may be pinned by hash.
+    File { file: Arc<str>, tensor: Arc<str>, blake3: Option<Arc<str>> },
+    /// Given values.
+    Data(Literal),
+}
+
+/// Spatial padding.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Padding {
+    /// Amounts before each spatial axis, then after each.
+    Explicit(Vec<i64>),
+    /// Output size ceil(in / stride); an odd amount puts the extra element at the end.
+    SameUpper,
+    /// As `SameUpper`, with the extra element at the beginning.
+    SameLower,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ConvAttrs {
+    /// One entry a spatial axis.
+    pub stride: Vec<i64>,
+    pub pad: Padding,
+    pub dilation: Vec<i64>,
+    pub groups: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ConvTransposeAttrs {
+    pub stride: Vec<i64>,
+    /// Cut from the full output.
+    pub pad: Padding,
+    pub dilation: Vec<i64>,
+    pub groups: i64,
+    /// Added to the end of each output axis.
+    pub output_pad: Vec<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PoolAttrs {
+    pub kernel: Vec<i64>,
+    pub stride: Vec<i64>,
+    pub pad: Padding,
+    pub dilation: Vec<i64>,
+    /// Round the output size up; a last window that would start in the padding at the end is dropped.
+    pub ceil: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReduceKind {
+    Sum,
+    Mean,
+    Max,
+    Min,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PadMode {
+    Constant(Scalar),
+    /// Mirrored about the edge element, which is not repeated.
+    Reflect,
+    /// The edge element repeated.
+    Edge,
+}
+
+/// Order of the block's elements within the channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DepthMode {
+    /// Channel = (row in block, column in block, output channel). ONNX's default.
+    Dcr,
+    /// Channel = (output channel, row in block, column in block). torch's pixel shuffle.
+    Crd,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ResizeAttrs {
+    pub target: ResizeTarget,
+    pub mode: ResizeMode,
+    pub coords: ResizeCoords,
+}
+
+/// Output size of the axes from 2 on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResizeTarget {
+    /// Output size floor(in · scale); coordinates use the given scale.
+    Scales(Vec<Scalar>),
+    Sizes(Vec<Dim>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResizeMode {
+    Nearest(NearestMode),
+    Linear,
+}
+
+/// Rounding of the coordinate in nearest mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NearestMode {
+    RoundPreferFloor,
+    RoundPreferCeil,
+    Floor,
+    Ceil,
+}
+
+/// Input coordinate of an output element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResizeCoords {
+    /// (x + ½) / scale − ½
+    HalfPixel,
+    /// As `HalfPixel`, but 0 where the output size is 1.
+    PytorchHalfPixel,
+    /// x · (in − 1) / (out − 1)
+    AlignCorners,
+    /// x / scale
+    Asymmetric,
+}
+
+impl Op {
+    /// The name in the language, e.g. `conv`, `reduce_mean`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Input => "input",
+            Op::Param(_) => "param",
+            Op::Const(_) => "const",
+            Op::Conv(_) => "conv",
+            Op::ConvTranspose(_) => "conv_transpose",
+            Op::Dense => "dense",
+            Op::MatMul => "matmul",
+            Op::Unary(u) => u.name(),
+            Op::Binary(b) => b.name(),
+            Op::Prelu { .. } => "prelu",
+            Op::BatchNorm { .. } => "batch_norm",
+            Op::LayerNorm { .. } => "layer_norm",
+            Op::InstanceNorm { .. } => "instance_norm",
+            Op::MaxPool(_) => "max_pool",
+            Op::AvgPool { .. } => "avg_pool",
+            Op::Spp { .. } => "spp",
+            Op::Softmax { .. } => "softmax",
+            Op::Reduce { kind: ReduceKind::Sum, .. } => "reduce_sum",
+            Op::Reduce { kind: ReduceKind::Mean, .. } => "reduce_mean",
+            Op::Reduce { kind: ReduceKind::Max, .. } => "reduce_max",
+            Op::Reduce { kind: ReduceKind::Min, .. } => "reduce_min",
+            Op::Concat { .. } => "concat",
+            Op::Split { .. } => "split",
+            Op::Slice { .. } => "slice",
+            Op::Pad { .. } => "pad",
+            Op::Transpose { .. } => "transpose",
+            Op::Reshape { .. } => "reshape",
+            Op::DepthToSpace { .. } => "depth_to_space",
+            Op::Resize(_) => "resize",
+            Op::Dropout { .. } => "dropout",
+            Op::Map => "map",
+        }
+    }
+
+    /// The row of the operation table. `Input`, `Param` and `Const` have none: they are no calls.
+    pub fn spec(&self) -> Option<&'static OpSpec> {
+        table::find(self.name())
+    }
+
+    /// True where element i of the result depends on element i of the (broadcast) operands alone.
+    pub fn is_elementwise(&self) -> bool {
+        matches!(self, Op::Unary(_) | Op::Binary(_) | Op::Prelu { .. } | Op::Dropout { .. })
+    }
+
+    /// Number of results.
+    pub fn results(&self) -> usize {
+        match self {
+            Op::Split { sizes, .. } => sizes.len(),
+            _ => 1,
+        }
+    }
+}
