@@ -1,0 +1,192 @@
+//! The plan: a graph at known sizes on a known machine, as buffers and ordered kernel calls.
+//!
+//! The second IR, after [`Graph`](crate::graph::Graph). `passes` makes it, `codegen` turns its kernels into machine
+//! code, `runtime` executes its steps. Layouts, algorithms, memory and the division of work live here and nowhere else.
+//! A plan depends on the graph, the specialisation key and the target's name and tables, never on the thread count.
+
+use crate::dtype::DType;
+use crate::graph::NodeId;
+use crate::kernel::{Cost, Descriptor, Illegal, NestArgs, PackFormat, Span, TileArgs};
+use crate::literal::Literal;
+use crate::target::Target;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Index of a buffer in [`Plan::buffers`]; prints as `b7`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BufferId(pub u32);
+
+/// Index of a pack in [`Plan::packs`]; prints as `p7`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PackId(pub u32);
+
+/// Index of a kernel in [`Plan::kernels`]; prints as `k7`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KernelId(pub u32);
+
+/// A model at one specialisation key for one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub model: String,
+    pub target: Target,
+    /// Values of the dimension names: the specialisation key.
+    pub bindings: BTreeMap<String, i64>,
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
+    pub buffers: Vec<Buffer>,
+    pub packs: Vec<Pack>,
+    /// Each descriptor once.
+    pub kernels: Vec<Descriptor>,
+    pub steps: Vec<Step>,
+    /// Bytes of the arena: the end of its last buffer.
+    pub arena_bytes: usize,
+    /// Most bytes alive at one step: no plan with these steps has a smaller arena.
+    pub arena_lower_bound_bytes: usize,
+    /// Scratch bytes that each thread needs: the most over all kernels.
+    pub scratch_bytes: usize,
+}
+
+/// An input or an output of the model, row-major in the caller's memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    pub name: String,
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    pub buffer: BufferId,
+}
+
+/// A range of bytes that steps read and write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Buffer {
+    pub place: Place,
+    pub bytes: usize,
+    /// What it holds, for people: the value's label, shape and layout.
+    pub about: String,
+}
+
+/// Where a buffer lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// The caller's memory of input i of [`Plan::inputs`]. Read only.
+    Input(u32),
+    /// The caller's memory of output i of [`Plan::outputs`].
+    Output(u32),
+    /// At this offset in the session's arena, a multiple of 64. Buffers that are never alive together may overlap.
+    Arena { offset_bytes: usize },
+    /// A packed parameter, shared between sessions and specialisations. Read only.
+    Pack(PackId),
+}
+
+/// A parameter, or a value derived from parameters, in the form that kernels read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pack {
+    pub source: PackSource,
+    pub format: PackFormat,
+    /// Identifies the values before packing: equal keys are equal values whatever the specialisation.
+    /// A source's full name, a derivation's text over full names, or a literal's hash.
+    pub key: String,
+    pub bytes: usize,
+}
+
+/// What is packed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PackSource {
+    /// A node of the bound graph that depends on parameters only.
+    Value(NodeId),
+    /// A table that the planner made.
+    Literal(Literal),
+}
+
+/// One kernel call over all its tasks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    pub kernel: KernelId,
+    /// Label of the node that the step works for, e.g. `enc1.body.a`.
+    pub label: String,
+    /// The node in the bound graph.
+    pub node: NodeId,
+    /// One per pointer of the kernel.
+    pub pointers: Vec<Pointer>,
+    pub args: Args,
+    /// All earlier steps must have finished. Without it, the step touches no byte that a step since the last barrier
+    /// writes, and writes none that such a step reads.
+    pub barrier: bool,
+    pub cost: Cost,
+    /// Multiply-adds of the operation itself, without padding: what "effective" GFLOP/s count.
+    pub multiply_adds: u64,
+}
+
+/// A kernel's pointer argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pointer {
+    pub buffer: BufferId,
+    pub offset_bytes: i64,
+}
+
+/// Arguments of a step's kernel, before they become a block of integers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Args {
+    /// Of a `Contract` or a `Window`.
+    Tile(TileArgs),
+    Nest(NestArgs),
+}
+
+impl Args {
+    /// The argument block for a kernel of this descriptor.
+    pub fn build(&self, kernel: &Descriptor) -> Result<Vec<i64>, Illegal> {
+        match (self, kernel) {
+            (Args::Tile(args), Descriptor::Contract(k)) => args.build(&k.shape()),
+            (Args::Tile(args), Descriptor::Window(k)) => args.build(&k.shape()),
+            (Args::Nest(args), Descriptor::Nest(k)) => args.build(k),
+            (Args::Tile(_), Descriptor::Nest(_)) | (Args::Nest(_), _) => {
+                Err(Illegal(format!("arguments of another family for {kernel}")))
+            }
+        }
+    }
+
+    /// Number of independent tasks of the call.
+    pub fn tasks(&self, kernel: &Descriptor) -> i64 {
+        match (self, kernel) {
+            (Args::Tile(args), Descriptor::Contract(k)) => args.tasks(&k.shape()),
+            (Args::Tile(args), Descriptor::Window(k)) => args.tasks(&k.shape()),
+            (Args::Nest(args), Descriptor::Nest(k)) => args.tasks(k),
+            (Args::Tile(_), Descriptor::Nest(_)) | (Args::Nest(_), _) => 0,
+        }
+    }
+
+    /// The bytes that the call touches, relative to its pointers.
+    pub fn spans(&self, kernel: &Descriptor) -> Vec<Span> {
+        match (self, kernel) {
+            (Args::Tile(args), Descriptor::Contract(k)) => args.spans(&k.shape()),
+            (Args::Tile(args), Descriptor::Window(k)) => args.spans(&k.shape()),
+            (Args::Nest(args), Descriptor::Nest(k)) => args.spans(k),
+            (Args::Tile(_), Descriptor::Nest(_)) | (Args::Nest(_), _) => vec![],
+        }
+    }
+}
+
+impl Plan {
+    /// The buffer. Panics for an id of another plan: a bug of the caller.
+    pub fn buffer(&self, id: BufferId) -> &Buffer {
+        &self.buffers[id.0 as usize]
+    }
+
+    pub fn kernel(&self, id: KernelId) -> &Descriptor {
+        &self.kernels[id.0 as usize]
+    }
+
+    pub fn pack(&self, id: PackId) -> &Pack {
+        &self.packs[id.0 as usize]
+    }
+
+    /// Bytes of all packed parameters.
+    pub fn weight_bytes(&self) -> usize {
+        self.packs.iter().map(|p| p.bytes).sum()
+    }
+}
