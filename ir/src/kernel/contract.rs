@@ -1,0 +1,170 @@
+//! The `contract` family: sums of products over a register tile of pixels x output-channel vectors.
+//!
+//! Direct convolution of any rank, stride and dilation, 1x1 convolution, transposed convolution (as stride-many
+//! stride-1 ones), dense layers and matrix products: whatever reads `inner` consecutive input floats per pixel and
+//! reduction step, and multiplies them with packed weights. The whole reduction stays in registers; the bias is
+//! the accumulators' start; the epilogue runs in registers; every output is stored once.
+//!
+//! ```text
+//! for task (group g, strip, channel group c):  for tile of P pixels in strip:
+//!   acc[p][v] = bias[v] or 0
+//!   for step s, i in 0..inner:  acc[p][v] += input[pixel p + offset[s] + 4 i] * weights[g][c][s][i][v]
+//!   output[pixel p][v] = epilogue(acc[p][v])
+//! ```
+//!
+//! Weights are packed by [`super::WeightPack`], per-channel vectors by [`super::ChannelPack`]. Pointers: output,
+//! input, weights, then the bias if there is one, then the epilogue's operands. The input stream's `block` is not
+//! used: all input channels of a group are reached by the step offsets.
+//!
+//! Borders are no concern of the kernel: the input buffer has a halo, or the caller's tables avoid the outside.
+
+use super::tiles::{Operand, Store, TileArgs, TileShape};
+use super::{Cost, Illegal, Program, require};
+use crate::target::Target;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Key of a contraction kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Contract {
+    pub lanes: u8,
+    pub tile: Tile,
+    /// Pixel dimensions, 1 to 4. Merge dimensions that all streams walk evenly.
+    pub rank: u8,
+    /// Step offsets come from a table, else they are multiples of a stride.
+    pub table: bool,
+    /// Consecutive input floats of one step, 1 to 16: `lanes` in blocked layout, 1 for plain stems.
+    pub inner: u8,
+    pub bias: bool,
+    pub store: Store,
+    pub operands: Vec<Operand>,
+    pub epilogue: Program,
+}
+
+/// A register tile: `pixels * vectors` accumulators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Tile {
+    pub pixels: u8,
+    pub vectors: u8,
+}
+
+impl Contract {
+    pub fn validate(&self) -> Result<(), Illegal> {
+        let Tile { pixels, vectors } = self.tile;
+        let accumulators = pixels as usize * vectors as usize;
+        require!(accumulators <= 28, "{accumulators} accumulators");
+        self.shape().validate(&self.epilogue)
+    }
+
+    /// The facts that [`TileArgs`] needs.
+    pub fn shape(&self) -> TileShape<'_> {
+        TileShape {
+            lanes: self.lanes,
+            pixels: self.tile.pixels,
+            vectors: self.tile.vectors,
+            rank: self.rank,
+            read: self.inner,
+            inner: self.inner,
+            input_blocks: false,
+            table: self.table,
+            bias: self.bias,
+            weights: true,
+            store: self.store,
+            operands: &self.operands,
+        }
+    }
+
+    pub fn pointers(&self) -> Vec<String> {
+        self.shape().pointers()
+    }
+
+    pub fn scratch_bytes(&self) -> usize {
+        self.shape().scratch_bytes()
+    }
+
+    pub fn over_read_bytes(&self) -> usize {
+        self.shape().over_read_bytes()
+    }
+
+    pub fn cost(&self, args: &TileArgs) -> Cost {
+        let shape = self.shape();
+        let width = args.oc_groups(&shape) * i64::from(self.tile.vectors) * i64::from(self.lanes);
+        let depth = args.steps.count() * i64::from(self.inner);
+        let outputs = args.groups * args.pixels() * width;
+        let weights = args.groups * width * depth;
+        let flops = 2 * outputs * depth + outputs * self.epilogue.weight() as i64;
+        Cost {
+            flops: flops as u64,
+            bytes: (4 * (weights + 2 * outputs)) as u64,
+        }
+    }
+}
+
+impl Tile {
+    /// The tile with the least padded work for a layer of this many pixels and channels per group.
+    ///
+    /// With 16 registers: `P * V + V + 1 <= 16`, one register less without fused multiply-add. Weights that are
+    /// used by one pixel alone come straight from memory, which leaves `P = 1` up to 12 accumulators.
+    pub fn choose(target: &Target, pixels: i64, channels: i64) -> Tile {
+        let lanes = i64::from(target.lanes);
+        let vectors = ((channels + lanes - 1) / lanes).max(1);
+        let candidates: &[(u8, u8)] = match (target.vector_registers, target.fma) {
+            (32.., _) => &[
+                (14, 2),
+                (9, 3),
+                (6, 4),
+                (12, 1),
+                (4, 6),
+                (3, 8),
+                (2, 12),
+                (1, 16),
+            ],
+            (_, true) => &[(6, 2), (4, 3), (8, 1), (3, 3), (2, 5), (2, 4), (1, 8)],
+            (_, false) => &[(6, 2), (4, 2), (8, 1), (3, 3), (2, 4), (1, 8)],
+        };
+        let cost = |&&(p, v): &&(u8, u8)| {
+            let (p, v) = (i64::from(p), i64::from(v));
+            let groups = (vectors + v - 1) / v;
+            // Cycles of one reduction element, in quarters: multiply-adds at two a cycle, loads at two a cycle,
+            // and a dependent multiply-add every four cycles. The last, smaller tile is counted like a whole one
+            // unless there is only that one.
+            let tile = |height: i64| (2 * height * v).max(2 * (height + v)).max(16) + 1;
+            let full = pixels / p;
+            let rest = pixels % p;
+            groups * (full * tile(p) + if rest > 0 { tile(rest) } else { 0 })
+        };
+        let &(pixels, vectors) = candidates.iter().min_by_key(cost).unwrap_or(&(1, 1));
+        Tile { pixels, vectors }
+    }
+}
+
+impl fmt::Display for Contract {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "contract inner {} {}",
+            self.inner,
+            if self.table { "table" } else { "linear" }
+        )?;
+        self.shape().fmt(f, &self.epilogue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Level;
+
+    #[test]
+    fn tiles_follow_the_layer() {
+        let target = Target::new(Level::X86V3);
+        let choose = |pixels, channels| {
+            let tile = Tile::choose(&target, pixels, channels);
+            (tile.pixels, tile.vectors)
+        };
+        assert_eq!(choose(3136, 256), (6, 2));
+        assert_eq!(choose(3136, 12), (4, 3));
+        assert_eq!(choose(1, 4096), (1, 8));
+        assert!(choose(3136, 3).1 == 1);
+    }
+}

@@ -1,0 +1,163 @@
+//! Descriptors of the kernel families: what machine code can be asked for, as plain data.
+//!
+//! A descriptor holds exactly what the code depends on (tile, element type, which strides are one, the fused
+//! elementwise program) and is the cache key of a kernel. Everything that differs between two layers using the
+//! same code (extents, strides, offset tables) travels in the argument block at run time, so that a hundred
+//! layers share a dozen kernels. `passes` selects and fills arguments with these types, `codegen` implements
+//! them, `runtime` calls the result; none of them needs to know the others.
+//!
+//! # Calling convention
+//!
+//! ```text
+//! extern "sysv64" fn(pointers: *const *mut u8, args: *const i64, begin: i64, end: i64, scratch: *mut u8)
+//! ```
+//!
+//! * `pointers`: one per buffer operand. Pointer 0 is the output; the inputs follow in the order that
+//!   [`Descriptor::pointers`] documents. All pointers are aligned to 4 bytes at least.
+//! * `args`: the argument block made by [`TileArgs::build`] or [`NestArgs::build`] for this descriptor.
+//! * `begin..end`: the flat task range to do. Tasks are independent and write disjoint bytes; their number comes
+//!   from the argument builder and never depends on the thread count, hence neither do the results.
+//! * `scratch`: [`Descriptor::scratch_bytes`] bytes, 64-byte aligned, owned by the calling thread.
+//!
+//! Invariant: pure data and arithmetic. Nothing here knows of machine code, files or threads.
+
+pub mod contract;
+pub mod nest;
+pub mod pack;
+pub mod program;
+pub mod reference;
+pub mod special;
+pub mod tiles;
+pub mod window;
+
+pub use contract::{Contract, Tile};
+pub use nest::{
+    Access, Element, Nest, NestArgs, NestOperand, NestStream, NestTable, Reduce, Vectorise,
+};
+pub use pack::{ChannelPack, PackFormat, SourceOrder, WeightPack};
+pub use program::{Binary, Constant, Program, Reg, Step, Unary};
+pub use tiles::{Operand, StepArgs, Store, Stream, TaskOrder, TileArgs};
+pub use window::{Window, WindowOp};
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One kernel: the key under which its machine code is cached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Descriptor {
+    Contract(Contract),
+    Window(Window),
+    Nest(Nest),
+}
+
+/// Why a descriptor or an argument block is not legal. Always a fault of the compiler, never of its user.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("illegal kernel: {0}")]
+pub struct Illegal(pub String);
+
+/// The bytes of one pointer that a call over all tasks may touch, relative to the pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Index into the pointer array.
+    pub pointer: usize,
+    /// First byte touched.
+    pub low_bytes: i64,
+    /// One past the last byte touched, over-reads included.
+    pub high_bytes: i64,
+    pub writes: bool,
+}
+
+/// A rough, machine-free estimate of the work of one call over all tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Executed floating-point operations, padding included; a multiply-add counts two.
+    pub flops: u64,
+    /// Bytes of distinct operands read and results written.
+    pub bytes: u64,
+}
+
+impl Descriptor {
+    /// Checks every invariant that the generators rely on.
+    pub fn validate(&self) -> Result<(), Illegal> {
+        match self {
+            Descriptor::Contract(kernel) => kernel.validate(),
+            Descriptor::Window(kernel) => kernel.validate(),
+            Descriptor::Nest(kernel) => kernel.validate(),
+        }
+    }
+
+    /// Names of the entries of the pointer array, in order.
+    pub fn pointers(&self) -> Vec<String> {
+        match self {
+            Descriptor::Contract(kernel) => kernel.pointers(),
+            Descriptor::Window(kernel) => kernel.pointers(),
+            Descriptor::Nest(kernel) => kernel.pointers(),
+        }
+    }
+
+    /// Bytes of thread scratch that a call needs.
+    pub fn scratch_bytes(&self) -> usize {
+        match self {
+            Descriptor::Contract(kernel) => kernel.scratch_bytes(),
+            Descriptor::Window(kernel) => kernel.scratch_bytes(),
+            Descriptor::Nest(kernel) => kernel.scratch_bytes(),
+        }
+    }
+
+    /// Bytes past the last element of an input that a call may read (never write).
+    /// The values read there never reach a stored result.
+    pub fn over_read_bytes(&self) -> usize {
+        match self {
+            Descriptor::Contract(kernel) => kernel.over_read_bytes(),
+            Descriptor::Window(kernel) => kernel.over_read_bytes(),
+            Descriptor::Nest(kernel) => kernel.over_read_bytes(),
+        }
+    }
+
+    /// Vector lanes the code is made for.
+    pub fn lanes(&self) -> u8 {
+        match self {
+            Descriptor::Contract(kernel) => kernel.lanes,
+            Descriptor::Window(kernel) => kernel.lanes,
+            Descriptor::Nest(kernel) => kernel.lanes,
+        }
+    }
+}
+
+impl fmt::Display for Descriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Descriptor::Contract(kernel) => kernel.fmt(f),
+            Descriptor::Window(kernel) => kernel.fmt(f),
+            Descriptor::Nest(kernel) => kernel.fmt(f),
+        }
+    }
+}
+
+impl From<Contract> for Descriptor {
+    fn from(kernel: Contract) -> Self {
+        Descriptor::Contract(kernel)
+    }
+}
+
+impl From<Window> for Descriptor {
+    fn from(kernel: Window) -> Self {
+        Descriptor::Window(kernel)
+    }
+}
+
+impl From<Nest> for Descriptor {
+    fn from(kernel: Nest) -> Self {
+        Descriptor::Nest(kernel)
+    }
+}
+
+/// Returns `Err(Illegal)` with a formatted message unless the condition holds.
+macro_rules! require {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err($crate::kernel::Illegal(format!($($message)+)));
+        }
+    };
+}
+pub(crate) use require;

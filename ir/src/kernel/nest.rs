@@ -1,0 +1,486 @@
+//! The `nest` family: affine loop nests, for everything that is not a contraction or a window.
+//!
+//! ```text
+//! for every index (i0 .. i_{n-1}) over the output dims:
+//!   acc = identity of the reduction
+//!   for every (i_n .. i_{m-1}) over the reduction dims:   acc = acc op body(loads)
+//!   output[i0 .. i_{n-1}] = finalize(acc, loads of the final operands)
+//! ```
+//!
+//! Without a reduction, `output = body(loads)`. Elementwise operations, reductions, norms, softmax, transposes,
+//! copies with padding, concatenation, layout changes, resize, adaptive pooling and constant fills are one or a
+//! few nests. The mean is a sum whose `finalize` multiplies.
+//!
+//! An operand's address is `pointer + base + sum(i_d * stride_d) + sum of table entries`. A stride is classed in
+//! the key, because the class decides the code: zero, one element, or given at run time. A *table* adds byte
+//! offsets that are not affine (clamped windows, gathers, nearest resize): entry `sum(i_d * step_d)` of an array
+//! in the argument block, over the dims in its mask.
+//!
+//! Tasks enumerate the leading `task_dims` output dims; the last of these is cut into runs of `block` indices.
+//! Pointers: output, the body's operands, the final operands.
+
+use super::{Cost, Illegal, Program, Span, require};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Key of a loop nest.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Nest {
+    pub lanes: u8,
+    /// Element type of all operands and the output.
+    pub element: Element,
+    pub output_dims: u8,
+    pub reduce_dims: u8,
+    /// Leading output dims that tasks enumerate, 1 to `output_dims`; 0 makes the whole nest one task.
+    pub task_dims: u8,
+    pub vectorise: Vectorise,
+    /// Per output dim; zero is not legal.
+    pub output: Vec<Access>,
+    /// Operands of the body: one access for each output and reduction dim.
+    pub operands: Vec<NestOperand>,
+    pub body: Program,
+    pub reduce: Option<Reduce>,
+    /// Operands of `finalize`: one access for each output dim.
+    pub finals: Vec<NestOperand>,
+    /// Over the reduced value as accumulator; `Program::acc()` without a reduction.
+    pub finalize: Program,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Element {
+    F32,
+    /// Copied, never computed with.
+    I32,
+}
+
+/// Class of a stride.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Access {
+    /// Does not move along this dim.
+    Zero,
+    /// Adjacent elements.
+    One,
+    /// A byte stride from the arguments.
+    Var,
+}
+
+/// Addressing of one operand.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NestOperand {
+    pub access: Vec<Access>,
+    /// For each offset table the dims that index it, as a bit mask: bit `d` is dim `d`.
+    pub tables: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Reduce {
+    Sum,
+    /// NaN if any value is.
+    Max,
+    Min,
+    Product,
+}
+
+/// Which dim is walked in vectors. It must be `Zero` or `One` for every operand and used by no table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Vectorise {
+    /// Element by element.
+    No,
+    /// The last output dim; the output's access to it is `One`.
+    Output,
+    /// The last reduction dim; lanes are folded in a fixed order.
+    Reduce,
+}
+
+/// The run-time arguments of a nest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NestArgs {
+    /// Output extents, then reduction extents.
+    pub extents: Vec<i64>,
+    /// Indices of the last task dim that one task does.
+    pub block: i64,
+    pub output: NestStream,
+    pub operands: Vec<NestStream>,
+    pub finals: Vec<NestStream>,
+}
+
+/// Addresses of one operand, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NestStream {
+    pub base: i64,
+    /// Per dim; what the class says for `Zero` and `One`.
+    pub strides: Vec<i64>,
+    pub tables: Vec<NestTable>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NestTable {
+    /// Entries to advance per dim; zero outside of the table's mask.
+    pub steps: Vec<i64>,
+    /// Byte offsets.
+    pub offsets: Vec<i64>,
+}
+
+/// Positions in the argument block, counted in i64.
+pub mod slot {
+    /// Eight extents; those that a nest lacks are 1.
+    pub const EXTENTS: usize = 0;
+    pub const BLOCK: usize = 8;
+    /// Number of runs of `BLOCK` indices in the last task dim.
+    pub const BLOCKS: usize = 9;
+    pub const STREAMS: usize = 10;
+
+    /// Slots of a stream (output, operands, final operands in this order) from its start:
+    /// the base, eight strides, then for each table its start (as bytes from the block's start) and eight byte
+    /// strides within the table.
+    pub const BASE: usize = 0;
+    pub const STRIDES: usize = 1;
+    pub const TABLES: usize = 9;
+    pub const TABLE_LEN: usize = 9;
+}
+
+/// Most dims of a nest.
+pub const MAX_DIMS: usize = 8;
+
+impl Nest {
+    pub fn dims(&self) -> usize {
+        self.output_dims as usize + self.reduce_dims as usize
+    }
+
+    /// The dim that is walked in vectors.
+    pub fn vector_dim(&self) -> Option<usize> {
+        match self.vectorise {
+            Vectorise::No => None,
+            Vectorise::Output => Some(self.output_dims as usize - 1),
+            Vectorise::Reduce => Some(self.dims() - 1),
+        }
+    }
+
+    pub fn validate(&self) -> Result<(), Illegal> {
+        let (outputs, dims) = (self.output_dims as usize, self.dims());
+        require!(
+            self.lanes.is_power_of_two() && (4..=16).contains(&self.lanes),
+            "{} lanes",
+            self.lanes
+        );
+        require!(
+            (1..=MAX_DIMS).contains(&dims) && outputs >= 1,
+            "{outputs} output dims of {dims}"
+        );
+        require!(
+            self.task_dims <= self.output_dims,
+            "{} task dims of {outputs}",
+            self.task_dims
+        );
+        require!(
+            self.output.len() == outputs,
+            "{} output accesses for {outputs} dims",
+            self.output.len()
+        );
+        require!(
+            !self.output.contains(&Access::Zero),
+            "an output that does not move along a dim"
+        );
+        require!(
+            self.operands.len() + self.finals.len() <= 12,
+            "more than 12 operands"
+        );
+        for (operand, count) in self
+            .operands
+            .iter()
+            .map(|o| (o, dims))
+            .chain(self.finals.iter().map(|o| (o, outputs)))
+        {
+            require!(
+                operand.access.len() == count,
+                "{} accesses for {count} dims",
+                operand.access.len()
+            );
+            require!(
+                operand.tables.len() <= 4,
+                "{} tables of one operand",
+                operand.tables.len()
+            );
+            for &mask in &operand.tables {
+                require!(
+                    mask != 0 && u32::from(mask) >> count == 0,
+                    "table mask {mask:#b} over {count} dims"
+                );
+            }
+            if let Some(vector) = self.vector_dim().filter(|&vector| vector < count) {
+                require!(
+                    operand.access[vector] != Access::Var,
+                    "a strided operand on the vector dim"
+                );
+                require!(
+                    operand.tables.iter().all(|mask| mask >> vector & 1 == 0),
+                    "a table on the vector dim"
+                );
+            }
+        }
+        match self.vectorise {
+            Vectorise::No => {}
+            Vectorise::Output => {
+                require!(
+                    self.output[outputs - 1] == Access::One,
+                    "a vector of outputs that are not adjacent"
+                );
+            }
+            Vectorise::Reduce => {
+                require!(self.reduce_dims > 0, "a vector of reductions without any")
+            }
+        }
+        require!(
+            self.reduce.is_some() == (self.reduce_dims > 0),
+            "reduction dims and reduction disagree"
+        );
+        self.body.validate(self.operands.len(), false)?;
+        self.finalize.validate(self.finals.len(), true)?;
+        require!(
+            self.reduce.is_some() || (self.finals.is_empty() && self.finalize.is_identity()),
+            "a finalize program without a reduction"
+        );
+        if self.element != Element::F32 {
+            require!(
+                self.body == Program::copy() && self.reduce.is_none(),
+                "elements other than f32 are copied only"
+            );
+        }
+        Ok(())
+    }
+
+    pub fn pointers(&self) -> Vec<String> {
+        let mut names = vec!["output".to_string()];
+        names.extend((0..self.operands.len()).map(|k| format!("operand {k}")));
+        names.extend((0..self.finals.len()).map(|k| format!("final operand {k}")));
+        names
+    }
+
+    /// Room to fold the lanes of an accumulator.
+    pub fn scratch_bytes(&self) -> usize {
+        64
+    }
+
+    pub fn over_read_bytes(&self) -> usize {
+        0
+    }
+
+    /// Streams in the order of the pointers.
+    pub fn streams(&self) -> impl Iterator<Item = (&[Access], &[u8])> {
+        let operands = self.operands.iter().chain(&self.finals);
+        std::iter::once((&self.output[..], &[][..]))
+            .chain(operands.map(|operand| (&operand.access[..], &operand.tables[..])))
+    }
+
+    /// Slot at which the stream of a pointer starts.
+    pub fn stream_slot(&self, pointer: usize) -> usize {
+        let before = self.streams().take(pointer);
+        slot::STREAMS
+            + before
+                .map(|(_, tables)| slot::TABLES + tables.len() * slot::TABLE_LEN)
+                .sum::<usize>()
+    }
+
+    pub fn cost(&self, args: &NestArgs) -> Cost {
+        let points: i64 = args.extents.iter().product();
+        let outputs: i64 = args.extents[..self.output_dims as usize].iter().product();
+        let flops = points * self.body.weight() as i64 + outputs * self.finalize.weight() as i64;
+        let bytes = 4 * (outputs + points * self.operands.len() as i64);
+        Cost {
+            flops: flops as u64,
+            bytes: bytes as u64,
+        }
+    }
+}
+
+impl NestArgs {
+    /// Number of tasks; the kernel accepts ranges within `0..tasks`.
+    pub fn tasks(&self, nest: &Nest) -> i64 {
+        match (nest.task_dims as usize).checked_sub(1) {
+            None => 1,
+            Some(last) => self.extents[..last].iter().product::<i64>() * self.blocks(nest),
+        }
+    }
+
+    /// The argument block, after checking it against the descriptor.
+    pub fn build(&self, nest: &Nest) -> Result<Vec<i64>, Illegal> {
+        self.check(nest)?;
+        let mut block = vec![1; slot::STREAMS];
+        block[slot::EXTENTS..slot::EXTENTS + self.extents.len()].copy_from_slice(&self.extents);
+        block[slot::BLOCK] = self.block;
+        block[slot::BLOCKS] = self.blocks(nest);
+        let mut next_table = nest.stream_slot(nest.streams().count());
+        for stream in self.streams() {
+            block.push(stream.base);
+            block.extend((0..MAX_DIMS).map(|d| stream.strides.get(d).copied().unwrap_or(0)));
+            for table in &stream.tables {
+                block.push(next_table as i64 * 8);
+                block.extend((0..MAX_DIMS).map(|d| table.steps.get(d).copied().unwrap_or(0) * 8));
+                next_table += table.offsets.len();
+            }
+        }
+        for stream in self.streams() {
+            for table in &stream.tables {
+                block.extend(&table.offsets);
+            }
+        }
+        Ok(block)
+    }
+
+    /// The bytes that a call over all tasks touches, for the plan's verifier.
+    pub fn spans(&self, nest: &Nest) -> Vec<Span> {
+        self.streams()
+            .zip(nest.streams())
+            .enumerate()
+            .map(|(pointer, (stream, (access, _)))| {
+                let (mut low, mut high) = (stream.base, stream.base);
+                for ((&extent, &stride), _) in self.extents.iter().zip(&stream.strides).zip(access)
+                {
+                    let last = (extent - 1) * stride;
+                    low += last.min(0);
+                    high += last.max(0);
+                }
+                for table in &stream.tables {
+                    low += table.offsets.iter().copied().min().unwrap_or(0);
+                    high += table.offsets.iter().copied().max().unwrap_or(0);
+                }
+                Span {
+                    pointer,
+                    low_bytes: low,
+                    high_bytes: high + 4,
+                    writes: pointer == 0,
+                }
+            })
+            .collect()
+    }
+
+    fn streams(&self) -> impl Iterator<Item = &NestStream> {
+        std::iter::once(&self.output)
+            .chain(&self.operands)
+            .chain(&self.finals)
+    }
+
+    fn blocks(&self, nest: &Nest) -> i64 {
+        match (nest.task_dims as usize).checked_sub(1) {
+            None => 1,
+            Some(last) => (self.extents[last] + self.block - 1) / self.block,
+        }
+    }
+
+    fn check(&self, nest: &Nest) -> Result<(), Illegal> {
+        require!(
+            self.extents.len() == nest.dims(),
+            "{} extents for {} dims",
+            self.extents.len(),
+            nest.dims()
+        );
+        let outputs = &self.extents[..nest.output_dims as usize];
+        require!(
+            outputs.iter().all(|&extent| extent >= 1),
+            "an output extent below 1 in {:?}",
+            self.extents
+        );
+        require!(
+            self.extents.iter().all(|&extent| extent >= 0),
+            "a negative extent in {:?}",
+            self.extents
+        );
+        require!(self.block >= 1, "an empty block");
+        require!(
+            self.operands.len() == nest.operands.len() && self.finals.len() == nest.finals.len(),
+            "{} and {} streams for {} and {} operands",
+            self.operands.len(),
+            self.finals.len(),
+            nest.operands.len(),
+            nest.finals.len()
+        );
+        for (stream, (access, tables)) in self.streams().zip(nest.streams()) {
+            require!(
+                stream.strides.len() == access.len(),
+                "{:?} for {access:?}",
+                stream.strides
+            );
+            for (&stride, class) in stream.strides.iter().zip(access) {
+                let fits = match class {
+                    Access::Zero => stride == 0,
+                    Access::One => stride == 4,
+                    Access::Var => true,
+                };
+                require!(fits, "stride {stride} of class {class:?}");
+            }
+            require!(
+                stream.tables.len() == tables.len(),
+                "{} tables for {tables:?}",
+                stream.tables.len()
+            );
+            for (table, mask) in stream.tables.iter().zip(tables) {
+                let mut reach = (0i64, 0i64);
+                for (d, &step) in table.steps.iter().enumerate() {
+                    require!(
+                        step == 0 || mask >> d & 1 == 1,
+                        "a table step outside of its mask"
+                    );
+                    let last = (self.extents[d].max(1) - 1) * step;
+                    reach = (reach.0 + last.min(0), reach.1 + last.max(0));
+                }
+                require!(
+                    reach.0 >= 0 && reach.1 < table.offsets.len() as i64,
+                    "table entries {reach:?} of {}",
+                    table.offsets.len()
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Nest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "nest {:?} {}+{} dims, {} of tasks",
+            self.element, self.output_dims, self.reduce_dims, self.task_dims
+        )?;
+        write!(
+            f,
+            " x{} {:?} out {}",
+            self.lanes,
+            self.vectorise,
+            classes(&self.output)
+        )?;
+        for operand in &self.operands {
+            write!(f, " in {operand}")?;
+        }
+        write!(f, " {}", self.body)?;
+        if let Some(reduce) = self.reduce {
+            write!(f, " {reduce:?}")?;
+            for operand in &self.finals {
+                write!(f, " in {operand}")?;
+            }
+            write!(f, " {}", self.finalize)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for NestOperand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", classes(&self.access))?;
+        for mask in &self.tables {
+            write!(f, "+table{mask:#b}")?;
+        }
+        Ok(())
+    }
+}
+
+/// `0` for zero, `1` for one, `s` for a stride from the arguments; one letter a dim.
+fn classes(access: &[Access]) -> String {
+    access
+        .iter()
+        .map(|class| match class {
+            Access::Zero => '0',
+            Access::One => '1',
+            Access::Var => 's',
+        })
+        .collect()
+}
