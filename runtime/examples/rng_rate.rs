@@ -7,23 +7,9 @@ use rectify_runtime::rng::{Distribution, fill};
 fn main() {
     let mut out = vec![0.0f32; 1 << 22];
     for (name, distribution) in [
-        (
-            "normal",
-            Distribution::Normal {
-                mean: 0.0,
-                std: 0.05,
-            },
-        ),
+        ("normal", Distribution::Normal { mean: 0.0, std: 0.05 }),
         ("uniform", Distribution::Uniform { lo: -1.0, hi: 1.0 }),
-        (
-            "truncated normal",
-            Distribution::TruncNormal {
-                mean: 0.0,
-                std: 1.0,
-                lo: -2.0,
-                hi: 2.0,
-            },
-        ),
+        ("truncated normal", Distribution::TruncNormal { mean: 0.0, std: 1.0, lo: -2.0, hi: 2.0 }),
     ] {
         let best = (0..10)
             .map(|run| {

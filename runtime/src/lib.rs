@@ -2,4 +2,13 @@
 //!
 //! Knows nothing of egg and of Cranelift's types.
 
+pub mod arena;
+pub mod cpu;
+pub mod denormals;
+pub mod pool;
+pub mod profile;
 pub mod rng;
+
+pub use arena::{Arena, ArenaError};
+pub use denormals::FlushDenormals;
+pub use pool::{Place, Pool, RegionError};

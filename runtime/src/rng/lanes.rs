@@ -94,12 +94,7 @@ fn fill_avx512(shape: Shape, key: StreamKey, counter: u64, out: &mut [f32]) {
 
 #[inline(always)]
 fn fill(shape: Shape, key: StreamKey, counter: u64, out: &mut [f32]) {
-    let mut words = Words {
-        w0: [0; BATCH],
-        w1: [0; BATCH],
-        w2: [0; BATCH],
-        w3: [0; BATCH],
-    };
+    let mut words = Words { w0: [0; BATCH], w1: [0; BATCH], w2: [0; BATCH], w3: [0; BATCH] };
     let mut counter = counter;
     let mut batches = out.chunks_exact_mut(BATCH * PER_COUNTER);
     for batch in &mut batches {
@@ -143,23 +138,13 @@ impl Shape {
     #[inline(always)]
     fn apply(self, words: &Words, out: &mut [f32]) {
         let groups = out.as_chunks_mut::<PER_COUNTER>().0;
-        let rows = groups
-            .iter_mut()
-            .zip(&words.w0)
-            .zip(&words.w1)
-            .zip(&words.w2)
-            .zip(&words.w3);
+        let rows = groups.iter_mut().zip(&words.w0).zip(&words.w1).zip(&words.w2).zip(&words.w3);
         match self {
             Shape::Normal { mean, std } => {
                 for ((((group, &w0), &w1), &w2), &w3) in rows {
                     let (a, b) = normal_pair(w0, w1);
                     let (c, d) = normal_pair(w2, w3);
-                    *group = [
-                        mean + std * a,
-                        mean + std * b,
-                        mean + std * c,
-                        mean + std * d,
-                    ];
+                    *group = [mean + std * a, mean + std * b, mean + std * c, mean + std * d];
                 }
             }
             Shape::Uniform { lo, span } => {
@@ -225,17 +210,10 @@ fn sin_cos_turn(word: u32) -> (f32, f32) {
     let sin = x + x * y * (-0.166_666_64 + y * (0.008_332_748 + y * -0.000_195_878_9));
     let cos = 1.0 - 0.5 * y + y * y * (0.041_666_664 + y * (-0.001_388_830_2 + y * 2.454_794_2e-5));
     let quadrant = word >> 30;
-    let (sin, cos) = if quadrant & 1 == 1 {
-        (cos, sin)
-    } else {
-        (sin, cos)
-    };
+    let (sin, cos) = if quadrant & 1 == 1 { (cos, sin) } else { (sin, cos) };
     let sin_sign = (quadrant >> 1) << 31;
     let cos_sign = (quadrant ^ (quadrant >> 1)) << 31;
-    (
-        f32::from_bits(sin.to_bits() ^ sin_sign),
-        f32::from_bits(cos.to_bits() ^ cos_sign),
-    )
+    (f32::from_bits(sin.to_bits() ^ sin_sign), f32::from_bits(cos.to_bits() ^ cos_sign))
 }
 
 #[cfg(test)]
@@ -245,25 +223,13 @@ mod tests {
     #[test]
     fn every_build_gives_the_same_bits() {
         let key = StreamKey::new(3, "w");
-        for shape in [
-            Shape::Normal {
-                mean: 0.1,
-                std: 1.7,
-            },
-            Shape::Uniform {
-                lo: -0.3,
-                span: 0.9,
-            },
-        ] {
+        for shape in [Shape::Normal { mean: 0.1, std: 1.7 }, Shape::Uniform { lo: -0.3, span: 0.9 }] {
             let mut want = vec![0.0; 5003];
             fill(shape, key, u64::MAX - 400, &mut want);
             for build in Build::available() {
                 let mut got = vec![0.0; 5003];
                 build.fill(shape, key, u64::MAX - 400, &mut got);
-                let same = want
-                    .iter()
-                    .zip(&got)
-                    .all(|(a, b)| a.to_bits() == b.to_bits());
+                let same = want.iter().zip(&got).all(|(a, b)| a.to_bits() == b.to_bits());
                 assert!(same, "{build:?} differs for {shape:?}");
             }
         }
@@ -284,38 +250,21 @@ mod tests {
             u32::MAX - 2,
             u32::MAX - 5000,
         ];
-        for word in edges
-            .into_iter()
-            .chain((0..200_000u32).map(|i| i.wrapping_mul(21_474)))
-        {
+        for word in edges.into_iter().chain((0..200_000u32).map(|i| i.wrapping_mul(21_474))) {
             let want = ((f64::from(word >> 1) + 0.5) / 2_147_483_648.0).ln();
             let got = f64::from(ln_unit(word));
-            assert!(
-                got < 0.0 && ((got - want) / want).abs() < 3e-7,
-                "ln_unit({word}) = {got}, want {want}"
-            );
+            assert!(got < 0.0 && ((got - want) / want).abs() < 3e-7, "ln_unit({word}) = {got}, want {want}");
         }
     }
 
     #[test]
     fn sin_cos_is_accurate() {
-        for word in
-            (0..200_000u32)
-                .map(|i| i.wrapping_mul(21_475))
-                .chain([0, u32::MAX, 1 << 29, 1 << 30])
-        {
-            let centred =
-                f64::from((word << 2 | 2) as i32) / 4_294_967_296.0 * std::f64::consts::FRAC_PI_2;
+        for word in (0..200_000u32).map(|i| i.wrapping_mul(21_475)).chain([0, u32::MAX, 1 << 29, 1 << 30]) {
+            let centred = f64::from((word << 2 | 2) as i32) / 4_294_967_296.0 * std::f64::consts::FRAC_PI_2;
             let theta = f64::from(word >> 30) * std::f64::consts::FRAC_PI_2 + centred;
             let (sin, cos) = sin_cos_turn(word);
-            assert!(
-                (f64::from(sin) - theta.sin()).abs() < 2e-7,
-                "sin of word {word}"
-            );
-            assert!(
-                (f64::from(cos) - theta.cos()).abs() < 2e-7,
-                "cos of word {word}"
-            );
+            assert!((f64::from(sin) - theta.sin()).abs() < 2e-7, "sin of word {word}");
+            assert!((f64::from(cos) - theta.cos()).abs() < 2e-7, "cos of word {word}");
         }
     }
 }

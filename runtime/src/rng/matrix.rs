@@ -11,12 +11,7 @@ pub enum MatrixError {
     )]
     TooLarge { rows: usize, cols: usize },
     #[error("a {rows} x {cols} matrix has {want} elements, the buffer has {got}")]
-    Length {
-        rows: usize,
-        cols: usize,
-        want: usize,
-        got: usize,
-    },
+    Length { rows: usize, cols: usize, want: usize, got: usize },
     #[error("{groups} groups do not divide {out_channels} output channels")]
     Groups { groups: usize, out_channels: usize },
 }
@@ -42,28 +37,13 @@ pub fn orthogonal(
         return Ok(());
     }
     // `count` vectors of `length` ≥ `count` elements each: the rows of a wide matrix, the columns of a tall one.
-    let (count, length) = if rows <= cols {
-        (rows, cols)
-    } else {
-        (cols, rows)
-    };
+    let (count, length) = if rows <= cols { (rows, cols) } else { (cols, rows) };
     let too_large = MatrixError::TooLarge { rows, cols };
     let mut vectors = Vec::new();
-    vectors
-        .try_reserve_exact(count * length)
-        .map_err(|_| too_large)?;
+    vectors.try_reserve_exact(count * length).map_err(|_| too_large)?;
     let mut gaussian = vec![0.0f32; length];
     for i in 0..count {
-        fill(
-            &Distribution::Normal {
-                mean: 0.0,
-                std: 1.0,
-            },
-            seed,
-            name,
-            (i * length) as u64,
-            &mut gaussian,
-        );
+        fill(&Distribution::Normal { mean: 0.0, std: 1.0 }, seed, name, (i * length) as u64, &mut gaussian);
         vectors.extend(gaussian.iter().map(|&v| f64::from(v)));
     }
     orthonormalise(&mut vectors, count, length);
@@ -149,18 +129,10 @@ pub fn dirac(
     out: &mut [f32],
 ) -> Result<(), MatrixError> {
     if groups == 0 || !out_channels.is_multiple_of(groups) {
-        return Err(MatrixError::Groups {
-            groups,
-            out_channels,
-        });
+        return Err(MatrixError::Groups { groups, out_channels });
     }
-    let row = spatial
-        .iter()
-        .try_fold(group_inputs, |n, &k| n.checked_mul(k));
-    let row = row.ok_or(MatrixError::TooLarge {
-        rows: out_channels,
-        cols: group_inputs,
-    })?;
+    let row = spatial.iter().try_fold(group_inputs, |n, &k| n.checked_mul(k));
+    let row = row.ok_or(MatrixError::TooLarge { rows: out_channels, cols: group_inputs })?;
     check_length(out_channels, row, out)?;
     out.fill(0.0);
     if out.is_empty() {
@@ -179,16 +151,9 @@ pub fn dirac(
 }
 
 fn check_length(rows: usize, cols: usize, out: &[f32]) -> Result<(), MatrixError> {
-    let want = rows
-        .checked_mul(cols)
-        .ok_or(MatrixError::TooLarge { rows, cols })?;
+    let want = rows.checked_mul(cols).ok_or(MatrixError::TooLarge { rows, cols })?;
     if want != out.len() {
-        return Err(MatrixError::Length {
-            rows,
-            cols,
-            want,
-            got: out.len(),
-        });
+        return Err(MatrixError::Length { rows, cols, want, got: out.len() });
     }
     Ok(())
 }
@@ -207,9 +172,7 @@ mod tests {
         let mut worst = 0.0f64;
         for i in 0..count {
             for j in 0..count {
-                let sum: f64 = (0..length)
-                    .map(|k| f64::from(m[at(i, k)]) * f64::from(m[at(j, k)]))
-                    .sum();
+                let sum: f64 = (0..length).map(|k| f64::from(m[at(i, k)]) * f64::from(m[at(j, k)])).sum();
                 let want = if i == j { gain * gain } else { 0.0 };
                 worst = worst.max((sum - want).abs());
             }
@@ -250,20 +213,10 @@ mod tests {
     fn wrong_lengths_are_errors() {
         assert!(matches!(
             orthogonal(0, "w", 2, 3, 1.0, &mut [0.0; 5]),
-            Err(MatrixError::Length {
-                want: 6,
-                got: 5,
-                ..
-            })
+            Err(MatrixError::Length { want: 6, got: 5, .. })
         ));
-        assert!(matches!(
-            orthogonal(0, "w", usize::MAX, 3, 1.0, &mut []),
-            Err(MatrixError::TooLarge { .. })
-        ));
-        assert!(matches!(
-            dirac(4, 1, &[3], 3, 1.0, &mut [0.0; 12]),
-            Err(MatrixError::Groups { .. })
-        ));
+        assert!(matches!(orthogonal(0, "w", usize::MAX, 3, 1.0, &mut []), Err(MatrixError::TooLarge { .. })));
+        assert!(matches!(dirac(4, 1, &[3], 3, 1.0, &mut [0.0; 12]), Err(MatrixError::Groups { .. })));
     }
 
     #[test]

@@ -23,12 +23,7 @@ pub enum Distribution {
     Normal { mean: f32, std: f32 },
     /// `mean + std · z` with z standard normal restricted to [lo, hi]; `lo < hi` are in standard deviations. `std` is the
     /// deviation before truncation; [`truncated_std`] gives the one after.
-    TruncNormal {
-        mean: f32,
-        std: f32,
-        lo: f32,
-        hi: f32,
-    },
+    TruncNormal { mean: f32, std: f32, lo: f32, hi: f32 },
     /// Uniform between the bounds.
     Uniform { lo: f32, hi: f32 },
     /// The same value everywhere.
@@ -62,9 +57,7 @@ pub fn fill_keyed(distribution: &Distribution, key: StreamKey, start: u64, out: 
         }
     };
     let build = Build::best();
-    pieces(start, out, |counter, piece| {
-        build.fill(shape, key, counter, piece)
-    });
+    pieces(start, out, |counter, piece| build.fill(shape, key, counter, piece));
 }
 
 /// Words drawn at a time for the truncated normal; a multiple of [`PER_COUNTER`].

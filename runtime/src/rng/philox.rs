@@ -47,12 +47,7 @@ pub(super) fn block(key: StreamKey, counter: u64, lane: u64) -> [u32; 4] {
     for _ in 0..ROUNDS {
         let p0 = M0 * (c0 & LOW);
         let p1 = M1 * (c2 & LOW);
-        (c0, c1, c2, c3) = (
-            (p1 >> 32) ^ c1 ^ u64::from(k0),
-            p1,
-            (p0 >> 32) ^ c3 ^ u64::from(k1),
-            p0,
-        );
+        (c0, c1, c2, c3) = ((p1 >> 32) ^ c1 ^ u64::from(k0), p1, (p0 >> 32) ^ c3 ^ u64::from(k1), p0);
         k0 = k0.wrapping_add(W0);
         k1 = k1.wrapping_add(W1);
     }
@@ -65,29 +60,19 @@ mod tests {
 
     fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
         let join = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-        block(
-            StreamKey(join(key[0], key[1])),
-            join(counter[0], counter[1]),
-            join(counter[2], counter[3]),
-        )
+        block(StreamKey(join(key[0], key[1])), join(counter[0], counter[1]), join(counter[2], counter[3]))
     }
 
     /// The vectors of Random123's `kat_vectors` for philox4x32 with 10 rounds.
     #[test]
     fn known_answers() {
-        assert_eq!(
-            philox([0; 4], [0; 2]),
-            [0x6627_E8D5, 0xE169_C58D, 0xBC57_AC4C, 0x9B00_DBD8]
-        );
+        assert_eq!(philox([0; 4], [0; 2]), [0x6627_E8D5, 0xE169_C58D, 0xBC57_AC4C, 0x9B00_DBD8]);
         assert_eq!(
             philox([u32::MAX; 4], [u32::MAX; 2]),
             [0x408F_276D, 0x41C8_3B0E, 0xA20B_C7C6, 0x6D54_51FD]
         );
         assert_eq!(
-            philox(
-                [0x243F_6A88, 0x85A3_08D3, 0x1319_8A2E, 0x0370_7344],
-                [0xA409_3822, 0x299F_31D0]
-            ),
+            philox([0x243F_6A88, 0x85A3_08D3, 0x1319_8A2E, 0x0370_7344], [0xA409_3822, 0x299F_31D0]),
             [0xD16C_FE09, 0x94FD_CCEB, 0x5001_E420, 0x2412_6EA1]
         );
     }
@@ -104,15 +89,9 @@ mod tests {
             StreamKey::new(u64::MAX, "a"),
         ];
         for (i, a) in keys.iter().enumerate() {
-            assert!(
-                keys[i + 1..].iter().all(|b| a != b),
-                "key {i} is not unique"
-            );
+            assert!(keys[i + 1..].iter().all(|b| a != b), "key {i} is not unique");
         }
         // The key is part of the file-free model format: a model with a seed must mean the same weights for ever.
-        assert_eq!(
-            StreamKey::new(7, "conv1.weight"),
-            StreamKey(3_153_026_065_295_852_012)
-        );
+        assert_eq!(StreamKey::new(7, "conv1.weight"), StreamKey(3_153_026_065_295_852_012));
     }
 }

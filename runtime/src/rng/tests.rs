@@ -14,20 +14,9 @@ fn values(distribution: Distribution, seed: u64, n: usize) -> Vec<f32> {
 fn moments(values: &[f32]) -> [f64; 4] {
     let n = values.len() as f64;
     let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
-    let central = |k: i32| {
-        values
-            .iter()
-            .map(|&v| (f64::from(v) - mean).powi(k))
-            .sum::<f64>()
-            / n
-    };
+    let central = |k: i32| values.iter().map(|&v| (f64::from(v) - mean).powi(k)).sum::<f64>() / n;
     let variance = central(2);
-    [
-        mean,
-        variance,
-        central(3) / variance.powf(1.5),
-        central(4) / (variance * variance) - 3.0,
-    ]
+    [mean, variance, central(3) / variance.powf(1.5), central(4) / (variance * variance) - 3.0]
 }
 
 /// The largest distance of the empirical distribution from `cdf`, times √n: above 1.95 with probability 0.001.
@@ -36,9 +25,7 @@ fn kolmogorov(mut values: Vec<f32>, cdf: impl Fn(f64) -> f64) -> f64 {
     let n = values.len() as f64;
     let distance = values.iter().enumerate().fold(0.0f64, |worst, (i, &v)| {
         let p = cdf(f64::from(v));
-        worst
-            .max((p - i as f64 / n).abs())
-            .max(((i + 1) as f64 / n - p).abs())
+        worst.max((p - i as f64 / n).abs()).max(((i + 1) as f64 / n - p).abs())
     });
     distance * n.sqrt()
 }
@@ -57,14 +44,7 @@ fn phi(z: f64) -> f64 {
 #[test]
 fn normals_have_normal_moments_and_distribution() {
     for seed in [0, 1, 0xDEAD_BEEF] {
-        let z = values(
-            Distribution::Normal {
-                mean: 0.0,
-                std: 1.0,
-            },
-            seed,
-            N,
-        );
+        let z = values(Distribution::Normal { mean: 0.0, std: 1.0 }, seed, N);
         let [mean, variance, skew, kurtosis] = moments(&z);
         // Five standard errors each: 1, √2, √6 and √24 over √n.
         let e = 5.0 / (N as f64).sqrt();
@@ -72,15 +52,8 @@ fn normals_have_normal_moments_and_distribution() {
         assert!((variance - 1.0).abs() < 1.5 * e, "variance {variance}");
         assert!(skew.abs() < 2.5 * e, "skewness {skew}");
         assert!(kurtosis.abs() < 5.0 * e, "kurtosis {kurtosis}");
-        let neighbours: f64 = z
-            .windows(2)
-            .map(|w| f64::from(w[0]) * f64::from(w[1]))
-            .sum::<f64>()
-            / N as f64;
-        assert!(
-            neighbours.abs() < e,
-            "correlation of neighbours {neighbours}"
-        );
+        let neighbours: f64 = z.windows(2).map(|w| f64::from(w[0]) * f64::from(w[1])).sum::<f64>() / N as f64;
+        assert!(neighbours.abs() < e, "correlation of neighbours {neighbours}");
         let d = kolmogorov(z, phi);
         assert!(d < 1.95, "Kolmogorov-Smirnov {d}");
     }
@@ -93,41 +66,19 @@ fn tails_have_the_right_weight() {
     let (mut beyond4, mut beyond5) = (0u32, 0u32);
     let mut piece = vec![0.0; N];
     for i in 0..40 {
-        fill(
-            &Distribution::Normal {
-                mean: 0.0,
-                std: 1.0,
-            },
-            5,
-            "tail",
-            (i * N) as u64,
-            &mut piece,
-        );
+        fill(&Distribution::Normal { mean: 0.0, std: 1.0 }, 5, "tail", (i * N) as u64, &mut piece);
         beyond4 += piece.iter().filter(|v| v.abs() > 4.0).count() as u32;
         beyond5 += piece.iter().filter(|v| v.abs() > 5.0).count() as u32;
     }
     let expected = |p: f64| p * n as f64;
     let (e4, e5) = (expected(6.334e-5), expected(5.733e-7));
-    assert!(
-        (f64::from(beyond4) - e4).abs() < 5.0 * e4.sqrt(),
-        "{beyond4} beyond 4, expected {e4}"
-    );
-    assert!(
-        (f64::from(beyond5) - e5).abs() < 5.0 * e5.sqrt(),
-        "{beyond5} beyond 5, expected {e5}"
-    );
+    assert!((f64::from(beyond4) - e4).abs() < 5.0 * e4.sqrt(), "{beyond4} beyond 4, expected {e4}");
+    assert!((f64::from(beyond5) - e5).abs() < 5.0 * e5.sqrt(), "{beyond5} beyond 5, expected {e5}");
 }
 
 #[test]
 fn mean_and_deviation_scale() {
-    let [mean, variance, ..] = moments(&values(
-        Distribution::Normal {
-            mean: -2.0,
-            std: 0.25,
-        },
-        3,
-        N,
-    ));
+    let [mean, variance, ..] = moments(&values(Distribution::Normal { mean: -2.0, std: 0.25 }, 3, N));
     assert!((mean + 2.0).abs() < 0.002);
     assert!((variance.sqrt() - 0.25).abs() < 0.001);
 }
@@ -143,22 +94,10 @@ fn uniforms_are_uniform() {
 #[test]
 fn truncated_normals_follow_the_truncated_distribution() {
     for (lo, hi) in [(-2.0f32, 2.0f32), (-0.5, 3.0), (4.0, 6.0)] {
-        let z = values(
-            Distribution::TruncNormal {
-                mean: 0.0,
-                std: 1.0,
-                lo,
-                hi,
-            },
-            4,
-            N / 4,
-        );
+        let z = values(Distribution::TruncNormal { mean: 0.0, std: 1.0, lo, hi }, 4, N / 4);
         assert!(z.iter().all(|&v| v >= lo && v <= hi));
         let std = moments(&z)[1].sqrt();
-        assert!(
-            (std / f64::from(truncated_std(lo, hi)) - 1.0).abs() < 0.01,
-            "std {std} in [{lo}, {hi}]"
-        );
+        assert!((std / f64::from(truncated_std(lo, hi)) - 1.0).abs() < 0.01, "std {std} in [{lo}, {hi}]");
         let (a, b) = (phi(f64::from(lo)), phi(f64::from(hi)));
         let d = kolmogorov(z, |x| (phi(x) - a) / (b - a));
         assert!(d < 1.95, "Kolmogorov-Smirnov {d} in [{lo}, {hi}]");
@@ -168,38 +107,18 @@ fn truncated_normals_follow_the_truncated_distribution() {
 #[test]
 fn ranges_alone_give_the_bits_of_the_whole() {
     for distribution in [
-        Distribution::Normal {
-            mean: 0.5,
-            std: 2.0,
-        },
-        Distribution::TruncNormal {
-            mean: 0.0,
-            std: 1.0,
-            lo: -2.0,
-            hi: 2.0,
-        },
+        Distribution::Normal { mean: 0.5, std: 2.0 },
+        Distribution::TruncNormal { mean: 0.0, std: 1.0, lo: -2.0, hi: 2.0 },
         Distribution::Uniform { lo: 0.0, hi: 1.0 },
         Distribution::Constant(0.25),
     ] {
         let whole = values(distribution, 11, 5000);
-        for (start, length) in [
-            (0, 1),
-            (1, 1),
-            (1, 2),
-            (2, 1),
-            (3, 5),
-            (1023, 3),
-            (1021, 2050),
-            (4999, 1),
-            (17, 0),
-            (256, 1024),
-        ] {
+        for (start, length) in
+            [(0, 1), (1, 1), (1, 2), (2, 1), (3, 5), (1023, 3), (1021, 2050), (4999, 1), (17, 0), (256, 1024)]
+        {
             let mut part = vec![f32::NAN; length];
             fill(&distribution, 11, "layer.weight", start as u64, &mut part);
-            let same = part
-                .iter()
-                .zip(&whole[start..])
-                .all(|(a, b)| a.to_bits() == b.to_bits());
+            let same = part.iter().zip(&whole[start..]).all(|(a, b)| a.to_bits() == b.to_bits());
             assert!(same, "{distribution:?} {start}+{length}");
         }
     }
@@ -207,10 +126,7 @@ fn ranges_alone_give_the_bits_of_the_whole() {
 
 #[test]
 fn element_indices_may_exceed_32_bits() {
-    let distribution = Distribution::Normal {
-        mean: 0.0,
-        std: 1.0,
-    };
+    let distribution = Distribution::Normal { mean: 0.0, std: 1.0 };
     let (mut far, mut near) = ([0.0; 8], [0.0; 8]);
     fill(&distribution, 0, "w", 1 << 40, &mut far);
     fill(&distribution, 0, "w", 0, &mut near);
@@ -222,17 +138,7 @@ fn element_indices_may_exceed_32_bits() {
 /// A seed names weights for ever, so the values themselves are pinned.
 #[test]
 fn values_are_pinned() {
-    let z = values(
-        Distribution::Normal {
-            mean: 0.0,
-            std: 1.0,
-        },
-        7,
-        4,
-    );
+    let z = values(Distribution::Normal { mean: 0.0, std: 1.0 }, 7, 4);
     let bits: Vec<u32> = z.iter().map(|v| v.to_bits()).collect();
-    assert_eq!(
-        bits,
-        [1_057_646_071, 3_187_729_923, 3_201_811_786, 3_176_741_752]
-    );
+    assert_eq!(bits, [1_057_646_071, 3_187_729_923, 3_201_811_786, 3_176_741_752]);
 }

@@ -21,13 +21,7 @@ impl Truncated {
         let mirrored = lo > 0.0;
         let (left, right) = if mirrored { (-hi, -lo) } else { (lo, hi) };
         let below = probability_below(left);
-        Truncated {
-            lo,
-            hi,
-            below,
-            mass: probability_below(right) - below,
-            mirrored,
-        }
+        Truncated { lo, hi, below, mass: probability_below(right) - below, mirrored }
     }
 
     /// The quantile at the middle of the word's cell of [0, 1].
@@ -46,19 +40,12 @@ pub fn truncated_std(lo: f32, hi: f32) -> f32 {
     const STEPS: u32 = 2000;
     // Beyond 12 deviations of the nearest point to zero nothing of the mass is left.
     let nearest = 0f64.clamp(f64::from(lo), f64::from(hi));
-    let (lo, hi) = (
-        f64::from(lo).max(nearest - 12.0),
-        f64::from(hi).min(nearest + 12.0),
-    );
+    let (lo, hi) = (f64::from(lo).max(nearest - 12.0), f64::from(hi).min(nearest + 12.0));
     let step = (hi - lo) / f64::from(STEPS);
     let (mut mass, mut first, mut second) = (0.0, 0.0, 0.0);
     for i in 0..=STEPS {
         let z = lo + step * f64::from(i);
-        let simpson = if i == 0 || i == STEPS {
-            1.0
-        } else {
-            f64::from(2 + 2 * (i % 2))
-        };
+        let simpson = if i == 0 || i == STEPS { 1.0 } else { f64::from(2 + 2 * (i % 2)) };
         let weight = simpson * exp(0.5 * (nearest * nearest - z * z));
         let offset = z - nearest;
         mass += weight;
@@ -72,9 +59,7 @@ pub fn truncated_std(lo: f32, hi: f32) -> f32 {
 /// `e^x` for x in [-1000, 0], relative error about 1e-14: a Taylor series at x / 1024, squared ten times.
 fn exp(x: f64) -> f64 {
     let y = x / 1024.0;
-    let mut power = (0..16)
-        .rev()
-        .fold(1.0, |sum, k| 1.0 + y * sum / f64::from(k + 1));
+    let mut power = (0..16).rev().fold(1.0, |sum, k| 1.0 + y * sum / f64::from(k + 1));
     for _ in 0..10 {
         power *= power;
     }
@@ -92,11 +77,7 @@ fn probability_below(z: f64) -> f64 {
     let (mut low, mut high) = (0u64, 0.5f64.to_bits());
     while low < high {
         let middle = low + (high - low) / 2;
-        if quantile(f64::from_bits(middle)) < z {
-            low = middle + 1
-        } else {
-            high = middle
-        }
+        if quantile(f64::from_bits(middle)) < z { low = middle + 1 } else { high = middle }
     }
     f64::from_bits(low)
 }
@@ -110,11 +91,7 @@ fn quantile(p: f64) -> f64 {
     }
     let tail = if q < 0.0 { p } else { 1.0 - p };
     if tail <= 0.0 {
-        return if q < 0.0 {
-            f64::NEG_INFINITY
-        } else {
-            f64::INFINITY
-        };
+        return if q < 0.0 { f64::NEG_INFINITY } else { f64::INFINITY };
     }
     let r = (-ln(tail)).sqrt();
     let z = if r <= 5.0 {
@@ -134,11 +111,7 @@ fn horner(coefficients: &[f64; 8], x: f64) -> f64 {
 fn ln(x: f64) -> f64 {
     const TWO_54: f64 = 18_014_398_509_481_984.0;
     // Subnormal numbers are scaled up first, as their exponent field says nothing.
-    let (x, shift) = if x < f64::MIN_POSITIVE {
-        (x * TWO_54, 54)
-    } else {
-        (x, 0)
-    };
+    let (x, shift) = if x < f64::MIN_POSITIVE { (x * TWO_54, 54) } else { (x, 0) };
     let bits = x.to_bits();
     let exponent = (bits.wrapping_sub(std::f64::consts::FRAC_1_SQRT_2.to_bits()) as i64) >> 52;
     let m = f64::from_bits(bits.wrapping_sub((exponent << 52) as u64));
@@ -239,10 +212,7 @@ mod tests {
         for i in 0..4000 {
             let x = 1.7e-308 * 1.42f64.powi(i) + 1e-310;
             if x.is_finite() {
-                assert!(
-                    (ln(x) - x.ln()).abs() <= 4e-16 * x.ln().abs().max(0.01),
-                    "ln({x})"
-                );
+                assert!((ln(x) - x.ln()).abs() <= 4e-16 * x.ln().abs().max(0.01), "ln({x})");
             }
         }
         assert!((ln(f64::from_bits(1)) - f64::from_bits(1).ln()).abs() < 1e-12);
@@ -259,27 +229,14 @@ mod tests {
 
     #[test]
     fn samples_stay_in_bounds_however_far_out() {
-        for (lo, hi) in [
-            (-2.0, 2.0),
-            (5.0, 5.5),
-            (-40.0, -30.0),
-            (0.0, f64::INFINITY),
-            (8.0, 9.0),
-        ] {
+        for (lo, hi) in [(-2.0, 2.0), (5.0, 5.5), (-40.0, -30.0), (0.0, f64::INFINITY), (8.0, 9.0)] {
             let truncated = Truncated::new(lo, hi);
             let mut last = if truncated.mirrored { hi } else { lo };
             for word in [0, 1, 1 << 20, 1 << 31, u32::MAX - 1, u32::MAX] {
                 let z = truncated.sample(word);
+                assert!(z >= lo && z <= hi && z.is_finite(), "{z} outside [{lo}, {hi}]");
                 assert!(
-                    z >= lo && z <= hi && z.is_finite(),
-                    "{z} outside [{lo}, {hi}]"
-                );
-                assert!(
-                    if truncated.mirrored {
-                        z <= last
-                    } else {
-                        z >= last
-                    },
+                    if truncated.mirrored { z <= last } else { z >= last },
                     "not monotone at word {word}"
                 );
                 last = z;
