@@ -2,6 +2,7 @@
 //!
 //! This crate holds the nouns that the other crates share. It knows nothing of egg, Cranelift, files or threads.
 
+pub mod diag;
 pub mod dim;
 pub mod dtype;
 pub mod graph;
@@ -11,6 +12,7 @@ pub mod literal;
 pub mod op;
 pub mod scalar;
 pub mod target;
+pub mod syntax;
 pub mod types;
 pub use dim::{Dim, DimFacts};
 pub use dtype::DType;
