@@ -19,3 +19,4 @@ pub use dtype::DType;
 pub use graph::{Graph, NodeId, Value};
 pub use op::Op;
 pub use types::TensorType;
+pub mod plan;
