@@ -13,6 +13,7 @@ pub mod op;
 pub mod scalar;
 pub mod target;
 pub mod syntax;
+pub mod shape;
 pub mod types;
 pub use dim::{Dim, DimFacts};
 pub use dtype::DType;
