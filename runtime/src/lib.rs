@@ -5,6 +5,7 @@
 pub mod arena;
 pub mod cpu;
 pub mod denormals;
+pub mod files;
 pub mod pool;
 pub mod profile;
 pub mod rng;
