@@ -10,6 +10,7 @@ pub mod init;
 pub mod kernel;
 pub mod literal;
 pub mod op;
+pub mod plan;
 pub mod scalar;
 pub mod target;
 pub mod syntax;

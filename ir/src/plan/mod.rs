@@ -5,7 +5,7 @@
 //! A plan depends on the graph, the specialisation key and the target's name and tables, never on the thread count.
 
 use crate::dtype::DType;
-use crate::graph::NodeId;
+use crate::graph::{NodeId, Value};
 use crate::kernel::{Cost, Descriptor, Illegal, NestArgs, PackFormat, Span, TileArgs};
 use crate::literal::Literal;
 use crate::target::Target;
@@ -96,8 +96,8 @@ pub struct Pack {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PackSource {
-    /// A node of the bound graph that depends on parameters only.
-    Value(NodeId),
+    /// A value of the bound graph that depends on parameters only.
+    Value(Value),
     /// A table that the planner made.
     Literal(Literal),
 }
