@@ -21,4 +21,3 @@ pub use dtype::DType;
 pub use graph::{Graph, NodeId, Value};
 pub use op::Op;
 pub use types::TensorType;
-pub mod plan;
