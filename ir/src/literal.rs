@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub struct Literal {
     pub dtype: DType,
     pub shape: Vec<usize>,
-    /// `shape` product × element size bytes.
+    /// `shape` product × element size bytes. A literal has as many bytes as its shape says, and the type of its node.
     pub bytes: Arc<[u8]>,
 }
 

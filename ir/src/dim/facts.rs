@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Facts about one name.
+/// Facts about one name. `modulus >= 1`, `0 <= remainder < modulus`, and some value fits all facts of a name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SymFacts {
-    /// The value is `remainder` modulo `modulus`. Modulus 1 says nothing. `0 <= remainder < modulus`.
+    /// The value is `remainder` modulo `modulus`. Modulus 1 says nothing.
     pub modulus: i64,
     pub remainder: i64,
     /// Least value, at least 1 unless a model says otherwise.

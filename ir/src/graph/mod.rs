@@ -62,10 +62,12 @@ pub struct Graph {
     pub doc: String,
     pub stage: Stage,
     pub facts: DimFacts,
-    /// Nodes with [`Op::Input`], in declared order.
+    /// In declared order. `inputs` lists every input node once; names of inputs are unique.
     inputs: Vec<NodeId>,
+    /// There is at least one output; names of outputs are unique; every output is a value of the graph.
     pub outputs: Vec<Output>,
-    /// Invariant: for every node, its incoming edges are exactly its operands.
+    /// At most [`MAX_NODES`] nodes. For every node, its incoming edges are exactly its operands. No node depends on
+    /// itself.
     nodes: StableDiGraph<Node, Use>,
 }
 
@@ -216,9 +218,18 @@ impl Graph {
         self.len() == 0
     }
 
-    /// Number of edges; equals the sum of operand counts in a sound graph.
-    pub(crate) fn edge_count(&self) -> usize {
-        self.nodes.edge_count()
+    /// The incoming edges of a node: which operand, and from where; by operand.
+    pub(crate) fn incoming(&self, node: NodeId) -> Vec<(usize, NodeId)> {
+        let edges = self.nodes.edges_directed(index(node), Direction::Incoming);
+        let mut list: Vec<_> = edges.map(|e| (e.weight().operand as usize, id(e.source()))).collect();
+        list.sort_unstable();
+        list
+    }
+
+    /// A node without any protection, so that tests of the verifier can break it.
+    #[cfg(test)]
+    pub(crate) fn node_raw(&mut self, node: NodeId) -> &mut Node {
+        &mut self.nodes[index(node)]
     }
 
     /// Nodes in an order in which operands come first: inputs as declared, then depth first from the outputs in their

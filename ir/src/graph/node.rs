@@ -46,18 +46,22 @@ impl fmt::Display for Value {
 }
 
 /// An operation applied to values.
+///
+/// Inputs, parameters and constants have no operands and one type; inputs and parameters have a name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     pub op: Op,
-    /// First the operation's own operands, then those of the epilogue.
+    /// First the operation's own operands, then those of the epilogue. Every operand is a result of a node of the graph.
     pub operands: Vec<Value>,
-    /// How many of `operands` belong to the operation. Equal to `operands.len()` without an epilogue.
+    /// How many of `operands` belong to the operation. `arity` is at most `operands.len()`, and equal to it without an
+    /// epilogue.
     pub arity: usize,
     /// Elementwise work on the single result before it is stored.
     pub epilogue: Option<Epilogue>,
-    /// Types of the results, after the epilogue.
+    /// Types of the results. The types are those of shape inference; every step of an epilogue has the type of the
+    /// node's result.
     pub types: Vec<TensorType>,
-    /// Inputs: the input's name. Parameters: the full name. Others: the label path of the call, if it has one.
+    /// Inputs: the input's name. Parameters: the full name; full names of parameters are unique. Others: the label path of the call, if it has one.
     pub name: Option<Arc<str>>,
     pub provenance: Provenance,
 }
@@ -85,7 +89,7 @@ impl Node {
 /// A straight-line elementwise expression over the accumulator: the result of the node's operation.
 ///
 /// The node's result is the last step's. Every step has the type of the node's result; operands broadcast to it as in
-/// the operation's own rule.
+/// the operation's own rule. An epilogue has at least one step, and its steps read every epilogue operand.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Epilogue {
     /// At least one. Only elementwise operations (`Op::is_elementwise`).
