@@ -2,6 +2,7 @@
 //!
 //! This crate holds the nouns that the other crates share. It knows nothing of egg, Cranelift, files or threads.
 
+pub mod bind;
 pub mod diag;
 pub mod dim;
 pub mod dtype;

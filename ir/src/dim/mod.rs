@@ -178,6 +178,15 @@ impl Dim {
         }
     }
 
+    /// Where the dimension is linear in one name: that name, and the value of it that makes the dimension `value`, if
+    /// an integer does.
+    pub fn linear_root(&self, value: i64) -> Option<(Arc<str>, Option<i64>)> {
+        match self {
+            Dim::Const(_) => None,
+            Dim::Expr(p) => p.linear_root(value),
+        }
+    }
+
     /// Adds the names that the dimension depends on to `names`.
     pub fn collect_symbols(&self, names: &mut BTreeSet<Arc<str>>) {
         if let Dim::Expr(p) = self {

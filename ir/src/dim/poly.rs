@@ -299,6 +299,20 @@ impl Poly {
         Ok(sum)
     }
 
+    /// The name x of a polynomial a·x + b, and the integer x for which it is `value`.
+    pub fn linear_root(&self, value: i64) -> Option<(Arc<str>, Option<i64>)> {
+        let mut variable = self.terms.iter().filter(|(m, _)| !m.is_empty());
+        let (m, a) = variable.next()?;
+        let [(Atom::Sym(name), 1)] = m.as_slice() else { return None };
+        if variable.next().is_some() {
+            return None;
+        }
+        let b = self.terms.get(&Vec::new()).copied().unwrap_or(Ratio::int(0));
+        let negated = b.mul(Ratio::int(-1)).ok()?;
+        let root = Ratio::int(value).add(negated).and_then(|rest| rest.mul(Ratio::new(a.den, a.num)?)).ok();
+        Some((name.clone(), root.and_then(Ratio::as_int)))
+    }
+
     pub fn collect_symbols(&self, names: &mut BTreeSet<Arc<str>>) {
         for (a, _) in self.terms.keys().flatten() {
             match a {

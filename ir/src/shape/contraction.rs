@@ -90,6 +90,27 @@ pub(crate) fn conv_transpose(cx: &Cx<'_>, a: &ConvTransposeAttrs) -> Result<Tens
     Ok(TensorType::new(x.dtype, shape))
 }
 
+/// The amounts that a `same` padding of a transposed convolution cuts: the output then has `stride` times the input's
+/// size. They depend on no size. `None` for explicit padding and where the attributes are wrong.
+pub fn same_transposed(a: &ConvTransposeAttrs, kernel: &[i64]) -> Option<Vec<i64>> {
+    let upper = match a.pad {
+        Padding::Explicit(_) => return None,
+        Padding::SameUpper => true,
+        Padding::SameLower => false,
+    };
+    let mut amounts = vec![0; 2 * kernel.len()];
+    for (i, k) in kernel.iter().enumerate() {
+        let extent = (k - 1).checked_mul(*a.dilation.get(i)?)?.checked_add(1)?;
+        let total = extent.checked_sub(*a.stride.get(i)?)?.checked_add(*a.output_pad.get(i)?)?;
+        if total < 0 {
+            return None;
+        }
+        let (less, more) = (total / 2, total - total / 2);
+        (amounts[i], amounts[kernel.len() + i]) = if upper { (less, more) } else { (more, less) };
+    }
+    Some(amounts)
+}
+
 /// Checks the ranks of x and weight; returns the kernel, which must be known.
 fn kernel(cx: &Cx<'_>) -> Result<Vec<i64>, ShapeError> {
     let (rank, weight) = (cx.spatial_rank()?, cx.operands[1]);

@@ -14,6 +14,7 @@ mod reduce;
 mod resize;
 mod window;
 
+pub use contraction::same_transposed;
 pub use elementwise::broadcast;
 pub use error::ShapeError;
 pub use node::{infer_node, infer_own, infer_values, operand_types};
