@@ -9,7 +9,11 @@ pub mod files;
 pub mod pool;
 pub mod profile;
 pub mod rng;
+pub mod tensor;
+pub mod weights;
 
 pub use arena::{Arena, ArenaError};
 pub use denormals::FlushDenormals;
 pub use pool::{Place, Pool, RegionError};
+pub use tensor::{Element, Tensor, TensorError, TensorView, TensorViewMut};
+pub use weights::{LoadError, WeightFile, WeightTensor, WeightsError};

@@ -21,6 +21,8 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 const ALIGN: usize = 64;
 /// numpy itself refuses to read longer headers unless told otherwise.
 const MAX_HEADER: usize = 10_000;
+/// The elements of any file that [`Header::parse`] accepts begin within so many bytes.
+pub const HEAD_BYTES: usize = MAX_HEADER + 12;
 const MAX_RANK: usize = 32;
 
 impl Header {

@@ -1,8 +1,10 @@
 //! As much of the zip format as .npz files need: stored and deflated members, with 64-bit sizes; writing is stored.
 
 use super::FormatError;
+use miniz_oxide::inflate::{DecompressError, TINFLStatus, decompress_to_vec_with_limit};
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::ops::Range;
 
 /// An archive in memory.
 pub struct Archive<'a> {
@@ -40,6 +42,7 @@ impl<'a> Archive<'a> {
         let end = file[from..].windows(END.len()).rposition(|w| w == END).map(|i| from + i);
         let end = end.ok_or_else(|| FormatError::new(file.len(), "not a zip file: it has no directory"))?;
         let record = Fields { file, at: end };
+        record.bytes(22, usize::from(record.u16(20)?))?;
         let (mut count, mut start) = (u64::from(record.u16(10)?), u64::from(record.u32(16)?));
         if (count == 0xffff || start == 0xffff_ffff)
             && let Some(locator) = end.checked_sub(20)
@@ -76,40 +79,69 @@ impl<'a> Archive<'a> {
 
     /// The bytes of a member; borrowed if it is stored. Unpacks at most `limit` bytes.
     pub fn read(&self, member: &Member, limit: usize) -> Result<Cow<'a, [u8]>, FormatError> {
-        let at = member.at;
-        let local = Fields { file: self.file, at };
-        if !self.file[at..].starts_with(LOCAL) {
-            return Err(FormatError::new(
-                at,
-                format!("member `{}` is not where the directory says", member.name),
-            ));
+        member.read(self.file, limit)
+    }
+}
+
+impl Member {
+    /// Whether its bytes stand in the archive as they are.
+    pub fn is_stored(&self) -> bool {
+        !self.deflated
+    }
+
+    /// Where the (perhaps packed) bytes are in the archive.
+    pub fn range(&self, file: &[u8]) -> Result<Range<usize>, FormatError> {
+        let local = Fields { file, at: self.at };
+        if !file[self.at..].starts_with(LOCAL) {
+            let message = format!("member `{}` is not where the directory says", self.name);
+            return Err(FormatError::new(self.at, message));
         }
-        let data = at + 30 + usize::from(local.u16(26)?) + usize::from(local.u16(28)?);
-        let end = data.checked_add(member.packed_bytes);
-        let packed = end.and_then(|end| self.file.get(data..end)).ok_or_else(|| {
-            FormatError::new(self.file.len(), format!("the file ends within member `{}`", member.name))
+        let data = self.at + 30 + usize::from(local.u16(26)?) + usize::from(local.u16(28)?);
+        let end = data.checked_add(self.packed_bytes).filter(|&end| end <= file.len());
+        let end = end.ok_or_else(|| {
+            FormatError::new(file.len(), format!("the file ends within member `{}`", self.name))
         })?;
-        if member.bytes > limit {
-            let message =
-                format!("member `{}` unpacks to {} bytes, {limit} are allowed", member.name, member.bytes);
-            return Err(FormatError::new(at, message));
+        Ok(data..end)
+    }
+
+    /// Its first `most` bytes at most, without a look at the checksum.
+    pub fn head<'a>(&self, file: &'a [u8], most: usize) -> Result<Cow<'a, [u8]>, FormatError> {
+        let range = self.range(file)?;
+        let packed = &file[range.clone()];
+        if !self.deflated {
+            return Ok(Cow::Borrowed(&packed[..packed.len().min(most)]));
         }
-        let bytes = if member.deflated {
-            let unpacked =
-                miniz_oxide::inflate::decompress_to_vec_with_limit(packed, member.bytes).map_err(|e| {
-                    FormatError::new(data, format!("member `{}` does not unpack: {e}", member.name))
-                })?;
-            Cow::Owned(unpacked)
+        match decompress_to_vec_with_limit(packed, most) {
+            Ok(bytes) => Ok(Cow::Owned(bytes)),
+            Err(error) if error.status == TINFLStatus::HasMoreOutput => Ok(Cow::Owned(error.output)),
+            Err(error) => Err(self.does_not_unpack(range.start, &error)),
+        }
+    }
+
+    /// Its bytes; borrowed if it is stored. Unpacks at most `limit` bytes.
+    pub fn read<'a>(&self, file: &'a [u8], limit: usize) -> Result<Cow<'a, [u8]>, FormatError> {
+        let range = self.range(file)?;
+        let (data, packed) = (range.start, &file[range]);
+        if self.bytes > limit {
+            let message =
+                format!("member `{}` unpacks to {} bytes, {limit} are allowed", self.name, self.bytes);
+            return Err(FormatError::new(self.at, message));
+        }
+        let bytes = if self.deflated {
+            let unpacked = decompress_to_vec_with_limit(packed, self.bytes);
+            Cow::Owned(unpacked.map_err(|error| self.does_not_unpack(data, &error))?)
         } else {
             Cow::Borrowed(packed)
         };
-        if bytes.len() != member.bytes || crc32(&bytes) != member.crc {
-            return Err(FormatError::new(
-                data,
-                format!("member `{}` is damaged: its checksum differs", member.name),
-            ));
+        if bytes.len() != self.bytes || crc32(&bytes) != self.crc {
+            let message = format!("member `{}` is damaged: its checksum differs", self.name);
+            return Err(FormatError::new(data, message));
         }
         Ok(bytes)
+    }
+
+    fn does_not_unpack(&self, data: usize, error: &DecompressError) -> FormatError {
+        FormatError::new(data, format!("member `{}` does not unpack: {error}", self.name))
     }
 }
 
@@ -424,7 +456,7 @@ mod tests {
                 }
             }
             let _ = Archive::open(&file[..at])
-                .map(|zip| zip.members().iter().map(|m| zip.read(m, 1 << 20).is_ok()).count());
+                .map(|zip| zip.members().iter().filter(|m| zip.read(m, 1 << 20).is_ok()).count());
         }
     }
 }

@@ -3,6 +3,8 @@
 //! The quantile function is Wichura's algorithm AS 241 (PPND16, Applied Statistics 37, 1988) in f64 with an own logarithm,
 //! so that the values do not depend on the platform's math library.
 
+#![expect(clippy::excessive_precision, reason = "coefficients stand as published")]
+
 /// A standard normal restricted to [lo, hi], as an interval of probabilities.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Truncated {
