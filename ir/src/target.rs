@@ -58,13 +58,7 @@ impl Target {
 }
 
 impl Level {
-    pub const ALL: [Level; 5] = [
-        Level::X86V1,
-        Level::X86V2,
-        Level::X86V3,
-        Level::X86V4,
-        Level::Aarch64,
-    ];
+    pub const ALL: [Level; 5] = [Level::X86V1, Level::X86V2, Level::X86V3, Level::X86V4, Level::Aarch64];
 
     /// The name that `--target` takes.
     pub fn name(self) -> &'static str {
@@ -80,9 +74,7 @@ impl Level {
 
 /// A target level that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "unknown target level `{0}`; known are x86-64-v1, x86-64-v2, x86-64-v3, x86-64-v4, aarch64"
-)]
+#[error("unknown target level `{0}`; known are x86-64-v1, x86-64-v2, x86-64-v3, x86-64-v4, aarch64")]
 pub struct UnknownLevel(pub String);
 
 impl FromStr for Level {

@@ -93,10 +93,7 @@ impl Contract {
         let outputs = args.groups * args.pixels() * width;
         let weights = args.groups * width * depth;
         let flops = 2 * outputs * depth + outputs * self.epilogue.weight() as i64;
-        Cost {
-            flops: flops as u64,
-            bytes: (4 * (weights + 2 * outputs)) as u64,
-        }
+        Cost { flops: flops as u64, bytes: (4 * (weights + 2 * outputs)) as u64 }
     }
 }
 
@@ -109,16 +106,7 @@ impl Tile {
         let lanes = i64::from(target.lanes);
         let vectors = ((channels + lanes - 1) / lanes).max(1);
         let candidates: &[(u8, u8)] = match (target.vector_registers, target.fma) {
-            (32.., _) => &[
-                (14, 2),
-                (9, 3),
-                (6, 4),
-                (12, 1),
-                (4, 6),
-                (3, 8),
-                (2, 12),
-                (1, 16),
-            ],
+            (32.., _) => &[(14, 2), (9, 3), (6, 4), (12, 1), (4, 6), (3, 8), (2, 12), (1, 16)],
             (_, true) => &[(6, 2), (4, 3), (8, 1), (3, 3), (2, 5), (2, 4), (1, 8)],
             (_, false) => &[(6, 2), (4, 2), (8, 1), (3, 3), (2, 4), (1, 8)],
         };
@@ -140,12 +128,7 @@ impl Tile {
 
 impl fmt::Display for Contract {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "contract inner {} {}",
-            self.inner,
-            if self.table { "table" } else { "linear" }
-        )?;
+        write!(f, "contract inner {} {}", self.inner, if self.table { "table" } else { "linear" })?;
         self.shape().fmt(f, &self.epilogue)
     }
 }

@@ -158,49 +158,17 @@ impl Nest {
 
     pub fn validate(&self) -> Result<(), Illegal> {
         let (outputs, dims) = (self.output_dims as usize, self.dims());
-        require!(
-            self.lanes.is_power_of_two() && (4..=16).contains(&self.lanes),
-            "{} lanes",
-            self.lanes
-        );
-        require!(
-            (1..=MAX_DIMS).contains(&dims) && outputs >= 1,
-            "{outputs} output dims of {dims}"
-        );
-        require!(
-            self.task_dims <= self.output_dims,
-            "{} task dims of {outputs}",
-            self.task_dims
-        );
-        require!(
-            self.output.len() == outputs,
-            "{} output accesses for {outputs} dims",
-            self.output.len()
-        );
-        require!(
-            !self.output.contains(&Access::Zero),
-            "an output that does not move along a dim"
-        );
-        require!(
-            self.operands.len() + self.finals.len() <= 12,
-            "more than 12 operands"
-        );
-        for (operand, count) in self
-            .operands
-            .iter()
-            .map(|o| (o, dims))
-            .chain(self.finals.iter().map(|o| (o, outputs)))
+        require!(self.lanes.is_power_of_two() && (4..=16).contains(&self.lanes), "{} lanes", self.lanes);
+        require!((1..=MAX_DIMS).contains(&dims) && outputs >= 1, "{outputs} output dims of {dims}");
+        require!(self.task_dims <= self.output_dims, "{} task dims of {outputs}", self.task_dims);
+        require!(self.output.len() == outputs, "{} output accesses for {outputs} dims", self.output.len());
+        require!(!self.output.contains(&Access::Zero), "an output that does not move along a dim");
+        require!(self.operands.len() + self.finals.len() <= 12, "more than 12 operands");
+        for (operand, count) in
+            self.operands.iter().map(|o| (o, dims)).chain(self.finals.iter().map(|o| (o, outputs)))
         {
-            require!(
-                operand.access.len() == count,
-                "{} accesses for {count} dims",
-                operand.access.len()
-            );
-            require!(
-                operand.tables.len() <= 4,
-                "{} tables of one operand",
-                operand.tables.len()
-            );
+            require!(operand.access.len() == count, "{} accesses for {count} dims", operand.access.len());
+            require!(operand.tables.len() <= 4, "{} tables of one operand", operand.tables.len());
             for &mask in &operand.tables {
                 require!(
                     mask != 0 && u32::from(mask) >> count == 0,
@@ -208,10 +176,7 @@ impl Nest {
                 );
             }
             if let Some(vector) = self.vector_dim().filter(|&vector| vector < count) {
-                require!(
-                    operand.access[vector] != Access::Var,
-                    "a strided operand on the vector dim"
-                );
+                require!(operand.access[vector] != Access::Var, "a strided operand on the vector dim");
                 require!(
                     operand.tables.iter().all(|mask| mask >> vector & 1 == 0),
                     "a table on the vector dim"
@@ -230,10 +195,7 @@ impl Nest {
                 require!(self.reduce_dims > 0, "a vector of reductions without any")
             }
         }
-        require!(
-            self.reduce.is_some() == (self.reduce_dims > 0),
-            "reduction dims and reduction disagree"
-        );
+        require!(self.reduce.is_some() == (self.reduce_dims > 0), "reduction dims and reduction disagree");
         self.body.validate(self.operands.len(), false)?;
         self.finalize.validate(self.finals.len(), true)?;
         require!(
@@ -275,10 +237,7 @@ impl Nest {
     /// Slot at which the stream of a pointer starts.
     pub fn stream_slot(&self, pointer: usize) -> usize {
         let before = self.streams().take(pointer);
-        slot::STREAMS
-            + before
-                .map(|(_, tables)| slot::TABLES + tables.len() * slot::TABLE_LEN)
-                .sum::<usize>()
+        slot::STREAMS + before.map(|(_, tables)| slot::TABLES + tables.len() * slot::TABLE_LEN).sum::<usize>()
     }
 
     pub fn cost(&self, args: &NestArgs) -> Cost {
@@ -286,10 +245,7 @@ impl Nest {
         let outputs: i64 = args.extents[..self.output_dims as usize].iter().product();
         let flops = points * self.body.weight() as i64 + outputs * self.finalize.weight() as i64;
         let bytes = 4 * (outputs + points * self.operands.len() as i64);
-        Cost {
-            flops: flops as u64,
-            bytes: bytes as u64,
-        }
+        Cost { flops: flops as u64, bytes: bytes as u64 }
     }
 }
 
@@ -334,8 +290,7 @@ impl NestArgs {
             .enumerate()
             .map(|(pointer, (stream, (access, _)))| {
                 let (mut low, mut high) = (stream.base, stream.base);
-                for ((&extent, &stride), _) in self.extents.iter().zip(&stream.strides).zip(access)
-                {
+                for ((&extent, &stride), _) in self.extents.iter().zip(&stream.strides).zip(access) {
                     let last = (extent - 1) * stride;
                     low += last.min(0);
                     high += last.max(0);
@@ -344,20 +299,13 @@ impl NestArgs {
                     low += table.offsets.iter().copied().min().unwrap_or(0);
                     high += table.offsets.iter().copied().max().unwrap_or(0);
                 }
-                Span {
-                    pointer,
-                    low_bytes: low,
-                    high_bytes: high + 4,
-                    writes: pointer == 0,
-                }
+                Span { pointer, low_bytes: low, high_bytes: high + 4, writes: pointer == 0 }
             })
             .collect()
     }
 
     fn streams(&self) -> impl Iterator<Item = &NestStream> {
-        std::iter::once(&self.output)
-            .chain(&self.operands)
-            .chain(&self.finals)
+        std::iter::once(&self.output).chain(&self.operands).chain(&self.finals)
     }
 
     fn blocks(&self, nest: &Nest) -> i64 {
@@ -375,16 +323,8 @@ impl NestArgs {
             nest.dims()
         );
         let outputs = &self.extents[..nest.output_dims as usize];
-        require!(
-            outputs.iter().all(|&extent| extent >= 1),
-            "an output extent below 1 in {:?}",
-            self.extents
-        );
-        require!(
-            self.extents.iter().all(|&extent| extent >= 0),
-            "a negative extent in {:?}",
-            self.extents
-        );
+        require!(outputs.iter().all(|&extent| extent >= 1), "an output extent below 1 in {:?}", self.extents);
+        require!(self.extents.iter().all(|&extent| extent >= 0), "a negative extent in {:?}", self.extents);
         require!(self.block >= 1, "an empty block");
         require!(
             self.operands.len() == nest.operands.len() && self.finals.len() == nest.finals.len(),
@@ -395,11 +335,7 @@ impl NestArgs {
             nest.finals.len()
         );
         for (stream, (access, tables)) in self.streams().zip(nest.streams()) {
-            require!(
-                stream.strides.len() == access.len(),
-                "{:?} for {access:?}",
-                stream.strides
-            );
+            require!(stream.strides.len() == access.len(), "{:?} for {access:?}", stream.strides);
             for (&stride, class) in stream.strides.iter().zip(access) {
                 let fits = match class {
                     Access::Zero => stride == 0,
@@ -408,18 +344,11 @@ impl NestArgs {
                 };
                 require!(fits, "stride {stride} of class {class:?}");
             }
-            require!(
-                stream.tables.len() == tables.len(),
-                "{} tables for {tables:?}",
-                stream.tables.len()
-            );
+            require!(stream.tables.len() == tables.len(), "{} tables for {tables:?}", stream.tables.len());
             for (table, mask) in stream.tables.iter().zip(tables) {
                 let mut reach = (0i64, 0i64);
                 for (d, &step) in table.steps.iter().enumerate() {
-                    require!(
-                        step == 0 || mask >> d & 1 == 1,
-                        "a table step outside of its mask"
-                    );
+                    require!(step == 0 || mask >> d & 1 == 1, "a table step outside of its mask");
                     let last = (self.extents[d].max(1) - 1) * step;
                     reach = (reach.0 + last.min(0), reach.1 + last.max(0));
                 }
@@ -441,13 +370,7 @@ impl fmt::Display for Nest {
             "nest {:?} {}+{} dims, {} of tasks",
             self.element, self.output_dims, self.reduce_dims, self.task_dims
         )?;
-        write!(
-            f,
-            " x{} {:?} out {}",
-            self.lanes,
-            self.vectorise,
-            classes(&self.output)
-        )?;
+        write!(f, " x{} {:?} out {}", self.lanes, self.vectorise, classes(&self.output))?;
         for operand in &self.operands {
             write!(f, " in {operand}")?;
         }

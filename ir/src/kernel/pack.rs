@@ -86,9 +86,7 @@ impl PackFormat {
     pub fn group_len(&self) -> usize {
         match self {
             PackFormat::Raw { elements } => RAW_GROUP.min(*elements as usize),
-            PackFormat::Channels(pack) => {
-                (pack.channels as usize).next_multiple_of(pack.width as usize)
-            }
+            PackFormat::Channels(pack) => (pack.channels as usize).next_multiple_of(pack.width as usize),
             PackFormat::Weights(pack) => pack.steps() * pack.inner as usize * pack.width(),
         }
     }
@@ -108,11 +106,7 @@ impl PackFormat {
             PackFormat::Raw { .. } => self.packed_range(group),
             PackFormat::Channels(pack) => {
                 let channels = pack.channels as usize;
-                if pack.broadcast {
-                    0..1
-                } else {
-                    group * channels..(group + 1) * channels
-                }
+                if pack.broadcast { 0..1 } else { group * channels..(group + 1) * channels }
             }
             PackFormat::Weights(pack) => pack.source_range(group),
         }
@@ -124,15 +118,10 @@ impl PackFormat {
             PackFormat::Raw { elements } => *elements as usize,
             PackFormat::Channels(pack) if pack.broadcast => 1,
             PackFormat::Channels(pack) => pack.groups as usize * pack.channels as usize,
-            PackFormat::Weights(pack) => [
-                pack.groups,
-                pack.out_channels,
-                pack.in_channels,
-                pack.source_taps,
-            ]
-            .iter()
-            .map(|&extent| extent as usize)
-            .product(),
+            PackFormat::Weights(pack) => [pack.groups, pack.out_channels, pack.in_channels, pack.source_taps]
+                .iter()
+                .map(|&extent| extent as usize)
+                .product(),
         }
     }
 
@@ -158,11 +147,7 @@ impl PackFormat {
     pub fn pack(&self, source: &[f32]) -> Vec<f32> {
         let mut packed = vec![0.0; self.packed_range(self.groups() - 1).end];
         for group in 0..self.groups() {
-            self.pack_group(
-                group,
-                &source[self.source_range(group)],
-                &mut packed[self.packed_range(group)],
-            );
+            self.pack_group(group, &source[self.source_range(group)], &mut packed[self.packed_range(group)]);
         }
         packed
     }
@@ -171,20 +156,14 @@ impl PackFormat {
         match self {
             PackFormat::Raw { .. } => {}
             PackFormat::Channels(pack) => {
-                require!(
-                    pack.groups > 0 && pack.channels > 0 && pack.width > 0,
-                    "an empty channel pack"
-                );
+                require!(pack.groups > 0 && pack.channels > 0 && pack.width > 0, "an empty channel pack");
             }
             PackFormat::Weights(pack) => {
                 require!(
                     pack.groups > 0 && pack.out_channels > 0 && pack.in_channels > 0,
                     "an empty weight pack"
                 );
-                require!(
-                    pack.lanes > 0 && pack.vectors > 0 && pack.inner > 0,
-                    "an empty weight tile"
-                );
+                require!(pack.lanes > 0 && pack.vectors > 0 && pack.inner > 0, "an empty weight tile");
                 require!(
                     pack.taps.iter().all(|&tap| tap < pack.source_taps),
                     "a tap beyond the {} of the source",
@@ -216,11 +195,8 @@ impl WeightPack {
 
     /// Source index of an element.
     fn source(&self, group: usize, out: usize, input: usize, tap: usize) -> usize {
-        let (outs, ins, taps) = (
-            self.out_channels as usize,
-            self.in_channels as usize,
-            self.source_taps as usize,
-        );
+        let (outs, ins, taps) =
+            (self.out_channels as usize, self.in_channels as usize, self.source_taps as usize);
         match self.order {
             SourceOrder::OutInTap => ((group * outs + out) * ins + input) * taps + tap,
             SourceOrder::InOutTap => ((group * ins + input) * outs + out) * taps + tap,
@@ -231,17 +207,13 @@ impl WeightPack {
     fn channels(&self, group: usize) -> (usize, Range<usize>) {
         let (outer, channel_group) = (group / self.channel_groups(), group % self.channel_groups());
         let first = channel_group * self.width();
-        (
-            outer,
-            first..(first + self.width()).min(self.out_channels as usize),
-        )
+        (outer, first..(first + self.width()).min(self.out_channels as usize))
     }
 
     fn source_range(&self, group: usize) -> Range<usize> {
         let (outer, channels) = self.channels(group);
         let (last_in, last_tap) = (self.in_channels as usize - 1, self.source_taps as usize - 1);
-        self.source(outer, channels.start, 0, 0)
-            ..self.source(outer, channels.end - 1, last_in, last_tap) + 1
+        self.source(outer, channels.start, 0, 0)..self.source(outer, channels.end - 1, last_in, last_tap) + 1
     }
 
     fn pack_group(&self, group: usize, source: &[f32], packed: &mut [f32]) {
@@ -301,23 +273,15 @@ mod tests {
             let packed = format.pack(&source);
             assert_eq!(packed.len(), format.len());
             let mut seen = 0;
-            for (position, &value) in packed
-                .iter()
-                .enumerate()
-                .filter(|(_, value)| **value != 0.0)
-            {
+            for (position, &value) in packed.iter().enumerate().filter(|(_, value)| **value != 0.0) {
                 let width = pack.width();
                 let (row, column) = (position / width, position % width);
                 let (step, lane) = (row / inner as usize, row % inner as usize);
                 let (group, step) = (step / pack.steps(), step % pack.steps());
-                let (outer, channel_group) =
-                    (group / pack.channel_groups(), group % pack.channel_groups());
+                let (outer, channel_group) = (group / pack.channel_groups(), group % pack.channel_groups());
                 let input = step / 2 * inner as usize + lane;
                 let out = channel_group * width + column;
-                assert_eq!(
-                    value,
-                    source[pack.source(outer, out, input, [2, 0][step % 2])]
-                );
+                assert_eq!(value, source[pack.source(outer, out, input, [2, 0][step % 2])]);
                 seen += 1;
             }
             assert_eq!(seen, (groups * outs * ins * 2) as usize);
@@ -326,28 +290,17 @@ mod tests {
 
     #[test]
     fn channels_pad_each_group() {
-        let pack = ChannelPack {
-            groups: 2,
-            channels: 3,
-            width: 4,
-            broadcast: false,
-        };
+        let pack = ChannelPack { groups: 2, channels: 3, width: 4, broadcast: false };
         let packed = PackFormat::Channels(pack).pack(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(packed, [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
-        let shared = PackFormat::Channels(ChannelPack {
-            broadcast: true,
-            ..pack
-        })
-        .pack(&[7.0]);
+        let shared = PackFormat::Channels(ChannelPack { broadcast: true, ..pack }).pack(&[7.0]);
         assert_eq!(shared, [7.0, 7.0, 7.0, 0.0, 7.0, 7.0, 7.0, 0.0]);
     }
 
     #[test]
     fn raw_splits_into_groups() {
         let source: Vec<f32> = (0..RAW_GROUP + 5).map(|v| v as f32).collect();
-        let format = PackFormat::Raw {
-            elements: source.len() as u64,
-        };
+        let format = PackFormat::Raw { elements: source.len() as u64 };
         assert_eq!(format.groups(), 2);
         assert_eq!(format.pack(&source), source);
     }

@@ -107,34 +107,22 @@ pub enum Binary {
 impl Program {
     /// The program that returns the accumulator.
     pub fn acc() -> Self {
-        Program {
-            steps: vec![Step::Acc],
-            result: Reg(0),
-        }
+        Program { steps: vec![Step::Acc], result: Reg(0) }
     }
 
     /// The program that returns operand 0: a copy.
     pub fn copy() -> Self {
-        Program {
-            steps: vec![Step::Load(0)],
-            result: Reg(0),
-        }
+        Program { steps: vec![Step::Load(0)], result: Reg(0) }
     }
 
     /// The program that returns a constant.
     pub fn constant(value: f32) -> Self {
-        Program {
-            steps: vec![Step::Const(Constant::new(value))],
-            result: Reg(0),
-        }
+        Program { steps: vec![Step::Const(Constant::new(value))], result: Reg(0) }
     }
 
     /// A program without steps, to be extended by the methods below; its result is the last step pushed.
     pub fn new() -> Self {
-        Program {
-            steps: Vec::new(),
-            result: Reg(0),
-        }
+        Program { steps: Vec::new(), result: Reg(0) }
     }
 
     /// Appends a step, makes it the result and returns its register.
@@ -168,32 +156,19 @@ impl Program {
     /// Checks the invariants for a kernel that has this many operands and, or not, an accumulator.
     pub fn validate(&self, operands: usize, has_acc: bool) -> Result<(), Illegal> {
         require!(!self.steps.is_empty(), "a program without steps");
-        require!(
-            self.steps.len() <= 256,
-            "a program of {} steps, more than 256",
-            self.steps.len()
-        );
-        require!(
-            (self.result.0 as usize) < self.steps.len(),
-            "the result {} is not defined",
-            self.result
-        );
+        require!(self.steps.len() <= 256, "a program of {} steps, more than 256", self.steps.len());
+        require!((self.result.0 as usize) < self.steps.len(), "the result {} is not defined", self.result);
         for (index, step) in self.steps.iter().enumerate() {
             for reg in step.registers() {
-                require!(
-                    (reg.0 as usize) < index,
-                    "step %{index} uses {reg} before its definition"
-                );
+                require!((reg.0 as usize) < index, "step %{index} uses {reg} before its definition");
             }
             match step {
-                Step::Acc => require!(
-                    has_acc,
-                    "step %{index} uses an accumulator that the kernel does not have"
-                ),
-                Step::Load(k) => require!(
-                    (*k as usize) < operands,
-                    "step %{index} loads operand {k} of {operands}"
-                ),
+                Step::Acc => {
+                    require!(has_acc, "step %{index} uses an accumulator that the kernel does not have")
+                }
+                Step::Load(k) => {
+                    require!((*k as usize) < operands, "step %{index} loads operand {k} of {operands}")
+                }
                 Step::Const(_) | Step::Unary(..) | Step::Binary(..) | Step::Select(..) => {}
             }
         }
@@ -202,10 +177,7 @@ impl Program {
 
     /// True for a program that hands on the accumulator (or operand 0) untouched.
     pub fn is_identity(&self) -> bool {
-        matches!(
-            self.steps[self.result.0 as usize],
-            Step::Acc | Step::Load(0)
-        ) && self.steps.len() == 1
+        matches!(self.steps[self.result.0 as usize], Step::Acc | Step::Load(0)) && self.steps.len() == 1
     }
 
     /// Number of loads that the program names, counted by the highest operand index.
@@ -214,11 +186,7 @@ impl Program {
             .iter()
             .map(|step| match step {
                 Step::Load(k) => *k as usize + 1,
-                Step::Acc
-                | Step::Const(_)
-                | Step::Unary(..)
-                | Step::Binary(..)
-                | Step::Select(..) => 0,
+                Step::Acc | Step::Const(_) | Step::Unary(..) | Step::Binary(..) | Step::Select(..) => 0,
             })
             .max()
             .unwrap_or(0)

@@ -17,13 +17,7 @@ impl Program {
                 Step::Const(value) => wide(value),
                 Step::Unary(op, x) => op.evaluate(values[x.0 as usize]),
                 Step::Binary(op, x, y) => op.evaluate(values[x.0 as usize], values[y.0 as usize]),
-                Step::Select(c, x, y) => {
-                    values[if values[c.0 as usize] != 0.0 {
-                        x.0
-                    } else {
-                        y.0
-                    } as usize]
-                }
+                Step::Select(c, x, y) => values[if values[c.0 as usize] != 0.0 { x.0 } else { y.0 } as usize],
             });
         }
         values[self.result.0 as usize]
@@ -41,9 +35,7 @@ impl Program {
                 Step::Const(value) => Some(wide(value)),
                 Step::Unary(op, x) => get(x).map(|x| op.evaluate(x)),
                 Step::Binary(op, x, y) => get(x).zip(get(y)).map(|(x, y)| op.evaluate(x, y)),
-                Step::Select(c, x, y) => {
-                    get(c).and_then(|c| if c != 0.0 { get(x) } else { get(y) })
-                }
+                Step::Select(c, x, y) => get(c).and_then(|c| if c != 0.0 { get(x) } else { get(y) }),
             });
         }
         values[self.result.0 as usize] == Some(0.0)
@@ -65,22 +57,17 @@ impl Unary {
             Unary::Tanh => x.tanh(),
             Unary::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Unary::Erf => erf(x),
-            Unary::GeluErf if x == f64::NEG_INFINITY => 0.0,
             Unary::GeluErf => {
                 let tail = super::special::erfc(-x * std::f64::consts::FRAC_1_SQRT_2);
                 0.5 * x * tail
             }
-            Unary::GeluTanh if x == f64::NEG_INFINITY => 0.0,
             Unary::GeluTanh => {
                 // x / 2 * (1 + tanh u) is x * sigmoid(2 u), which does not cancel for negative u.
                 let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
                 x / (1.0 + (-2.0 * u).exp())
             }
-            Unary::Silu if x == f64::NEG_INFINITY => 0.0,
             Unary::Silu => x / (1.0 + (-x).exp()),
-            Unary::HardSigmoid { alpha, beta } => {
-                minimum(1.0, maximum(0.0, wide(alpha) * x + wide(beta)))
-            }
+            Unary::HardSigmoid { alpha, beta } => minimum(1.0, maximum(0.0, wide(alpha) * x + wide(beta))),
             Unary::HardSwish => x * minimum(1.0, maximum(0.0, x / 6.0 + 0.5)),
             Unary::Elu { alpha } => {
                 if x > 0.0 {
@@ -130,19 +117,11 @@ fn prelu(x: f64, slope: f64) -> f64 {
 }
 
 fn maximum(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() {
-        f64::NAN
-    } else {
-        a.max(b)
-    }
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 
 fn minimum(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() {
-        f64::NAN
-    } else {
-        a.min(b)
-    }
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
 }
 
 #[cfg(test)]
@@ -153,14 +132,7 @@ mod tests {
     #[test]
     fn nan_propagates_through_rectifiers() {
         let half = Constant::new(0.5);
-        for op in [
-            Unary::Relu,
-            Unary::Leaky { alpha: half },
-            Unary::Clip {
-                min: half,
-                max: half,
-            },
-        ] {
+        for op in [Unary::Relu, Unary::Leaky { alpha: half }, Unary::Clip { min: half, max: half }] {
             assert!(op.evaluate(f64::NAN).is_nan(), "{op}");
         }
         assert!(Binary::Max.evaluate(f64::NAN, 1.0).is_nan());
@@ -174,10 +146,7 @@ mod tests {
         let slope = prelu.push(Step::Load(0));
         prelu.binary(Binary::Prelu, Reg(0), slope);
         assert!(prelu.maps_zero_to_zero(|_| true));
-        assert!(
-            !prelu.maps_zero_to_zero(|_| false),
-            "an unknown slope could be infinite"
-        );
+        assert!(!prelu.maps_zero_to_zero(|_| false), "an unknown slope could be infinite");
         let mut sigmoid = Program::acc();
         sigmoid.unary(Unary::Sigmoid, Reg(0));
         assert!(!sigmoid.maps_zero_to_zero(|_| true));
@@ -191,9 +160,6 @@ mod tests {
         let mut program = Program::acc();
         let slope = program.push(Step::Load(0));
         program.binary(Binary::Prelu, Reg(0), slope);
-        assert_eq!(
-            program.to_string(),
-            "{ %0 = acc; %1 = load 0; %2 = prelu(%0, %1) }"
-        );
+        assert_eq!(program.to_string(), "{ %0 = acc; %1 = load 0; %2 = prelu(%0, %1) }");
     }
 }

@@ -178,11 +178,7 @@ pub fn tile_table(pixels: u8, vectors: u8) -> Vec<i64> {
 impl TileShape<'_> {
     /// Number of streams: input, output, and the operands that are streams.
     pub fn streams(&self) -> usize {
-        2 + self
-            .operands
-            .iter()
-            .filter(|operand| operand.is_stream())
-            .count()
+        2 + self.operands.iter().filter(|operand| operand.is_stream()).count()
     }
 
     /// Slot of the table of tile heights.
@@ -216,49 +212,35 @@ impl TileShape<'_> {
         names
     }
 
-    /// Addresses of a tile's pixels for every stream, then the accumulators when the epilogue is a loop.
+    /// Scratch: addresses of a tile's pixels (`[stream][pixel]`, 8 bytes each), then room for the accumulators
+    /// (`[pixel][vector]`), then one vector to take apart.
     pub fn scratch_bytes(&self) -> usize {
-        let addresses = self.streams() * self.pixels as usize * 8;
+        self.temporary_offset() + 64
+    }
+
+    /// Where in the scratch the accumulators wait for a looped epilogue.
+    pub fn accumulator_offset(&self) -> usize {
+        (self.streams() * self.pixels as usize * 8).next_multiple_of(64)
+    }
+
+    /// Where in the scratch a vector is taken apart for partial and strided stores.
+    pub fn temporary_offset(&self) -> usize {
         let accumulators = self.pixels as usize * self.vectors as usize * self.lanes as usize * 4;
-        addresses.next_multiple_of(64) + accumulators
+        (self.accumulator_offset() + accumulators).next_multiple_of(64)
     }
 
     pub(super) fn over_read_bytes(&self) -> usize {
         let adjacent = self.operands.contains(&Operand::Pixels) && self.store != Store::Vector;
-        if adjacent {
-            (self.lanes as usize - 1) * 4
-        } else {
-            0
-        }
+        if adjacent { (self.lanes as usize - 1) * 4 } else { 0 }
     }
 
     pub(super) fn validate(&self, epilogue: &Program) -> Result<(), Illegal> {
-        require!(
-            self.lanes.is_power_of_two() && (4..=16).contains(&self.lanes),
-            "{} lanes",
-            self.lanes
-        );
-        require!(
-            (1..=14).contains(&self.pixels),
-            "a tile of {} pixels",
-            self.pixels
-        );
-        require!(
-            (1..=16).contains(&self.vectors),
-            "a tile of {} vectors",
-            self.vectors
-        );
+        require!(self.lanes.is_power_of_two() && (4..=16).contains(&self.lanes), "{} lanes", self.lanes);
+        require!((1..=14).contains(&self.pixels), "a tile of {} pixels", self.pixels);
+        require!((1..=16).contains(&self.vectors), "a tile of {} vectors", self.vectors);
         require!((1..=4).contains(&self.rank), "pixels of rank {}", self.rank);
-        require!(
-            (1..=16).contains(&self.read),
-            "{} floats in a step",
-            self.read
-        );
-        require!(
-            self.operands.len() <= 8,
-            "{} operands, more than 8",
-            self.operands.len()
-        );
+        require!((1..=16).contains(&self.read), "{} floats in a step", self.read);
+        require!(self.operands.len() <= 8, "{} operands, more than 8", self.operands.len());
         let strided = self.store == Store::Strided;
         require!(
             strided || !self.operands.contains(&Operand::PixelsStrided),
@@ -268,11 +250,7 @@ impl TileShape<'_> {
     }
 
     pub(super) fn fmt(&self, f: &mut fmt::Formatter<'_>, epilogue: &Program) -> fmt::Result {
-        write!(
-            f,
-            " rank {} {}x{}x{}",
-            self.rank, self.pixels, self.vectors, self.lanes
-        )?;
+        write!(f, " rank {} {}x{}x{}", self.rank, self.pixels, self.vectors, self.lanes)?;
         if self.bias {
             write!(f, " bias")?;
         }
@@ -304,10 +282,9 @@ impl StepArgs {
     /// Least and greatest offset.
     fn range(&self) -> (i64, i64) {
         match self {
-            StepArgs::Table(offsets) => (
-                offsets.iter().copied().min().unwrap_or(0),
-                offsets.iter().copied().max().unwrap_or(0),
-            ),
+            StepArgs::Table(offsets) => {
+                (offsets.iter().copied().min().unwrap_or(0), offsets.iter().copied().max().unwrap_or(0))
+            }
             StepArgs::Linear { count, stride } => {
                 let last = (count - 1).max(0) * stride;
                 (last.min(0), last.max(0))
@@ -359,13 +336,16 @@ impl TileArgs {
         }
         self.push_stream(&mut block, &self.input);
         self.push_stream(&mut block, &self.output);
-        for (stream, _) in self
-            .operands
-            .iter()
-            .zip(shape.operands)
-            .filter(|(_, operand)| operand.is_stream())
-        {
-            self.push_stream(&mut block, stream);
+        for (stream, operand) in self.operands.iter().zip(shape.operands) {
+            match operand {
+                Operand::Pixels | Operand::PixelsStrided => self.push_stream(&mut block, stream),
+                // Looped epilogues step every stream from vector to vector; this one stands still.
+                Operand::PixelScalar => {
+                    let still = Stream { group: 0, block: 0, ..stream.clone() };
+                    self.push_stream(&mut block, &still);
+                }
+                Operand::PerChannel | Operand::Scalar => {}
+            }
         }
         block.extend(tile_table(shape.pixels, shape.vectors));
         match &self.steps {
@@ -377,11 +357,7 @@ impl TileArgs {
 
     /// Bytes of packed weights of one channel group.
     pub fn weight_bytes(&self, shape: &TileShape) -> i64 {
-        self.steps.count()
-            * i64::from(shape.inner)
-            * i64::from(shape.vectors)
-            * i64::from(shape.lanes)
-            * 4
+        self.steps.count() * i64::from(shape.inner) * i64::from(shape.vectors) * i64::from(shape.lanes) * 4
     }
 
     /// The bytes that a call over all tasks touches, for the plan's verifier.
@@ -395,59 +371,27 @@ impl TileArgs {
         let (low, high) = self.reach(&self.output, vectors);
         let stored = match shape.store {
             Store::Vector => (0, lane_bytes),
-            Store::Partial => (
-                0,
-                if vectors == 1 || self.output.block >= 0 {
-                    tail * 4
-                } else {
-                    lane_bytes
-                },
-            ),
+            Store::Partial => (0, if vectors == 1 || self.output.block >= 0 { tail * 4 } else { lane_bytes }),
             Store::Strided => {
-                let last = (if vectors == 1 {
-                    tail
-                } else {
-                    i64::from(shape.lanes)
-                } - 1)
-                    * self.output.lane;
+                let last = (if vectors == 1 { tail } else { i64::from(shape.lanes) } - 1) * self.output.lane;
                 (last.min(0), last.max(0) + 4)
             }
         };
-        spans.push(Span {
-            pointer: 0,
-            low_bytes: low + stored.0,
-            high_bytes: high + stored.1,
-            writes: true,
-        });
+        spans.push(Span { pointer: 0, low_bytes: low + stored.0, high_bytes: high + stored.1, writes: true });
         let (low, high) = self.reach(&self.input, if shape.input_blocks { vectors } else { 1 });
         let (first, last) = self.steps.range();
         let read = i64::from(shape.read) * 4;
         let mut pointer = 1;
-        spans.push(Span {
-            pointer,
-            low_bytes: low + first,
-            high_bytes: high + last + read,
-            writes: false,
-        });
+        spans.push(Span { pointer, low_bytes: low + first, high_bytes: high + last + read, writes: false });
         let per_channel = self.groups * padded * lane_bytes;
         if shape.weights {
             pointer += 1;
             let bytes = self.groups * self.oc_groups(shape) * self.weight_bytes(shape);
-            spans.push(Span {
-                pointer,
-                low_bytes: 0,
-                high_bytes: bytes,
-                writes: false,
-            });
+            spans.push(Span { pointer, low_bytes: 0, high_bytes: bytes, writes: false });
         }
         if shape.bias {
             pointer += 1;
-            spans.push(Span {
-                pointer,
-                low_bytes: 0,
-                high_bytes: per_channel,
-                writes: false,
-            });
+            spans.push(Span { pointer, low_bytes: 0, high_bytes: per_channel, writes: false });
         }
         for (operand, stream) in shape.operands.iter().zip(&self.operands) {
             pointer += 1;
@@ -455,13 +399,8 @@ impl TileArgs {
                 Operand::PerChannel => (0, per_channel),
                 Operand::Scalar => (0, 4),
                 Operand::PixelScalar => {
-                    let (low, high) = self.reach(
-                        &Stream {
-                            group: 0,
-                            ..stream.clone()
-                        },
-                        1,
-                    );
+                    let still = Stream { group: 0, ..stream.clone() };
+                    let (low, high) = self.reach(&still, 1);
                     (low, high + 4)
                 }
                 Operand::Pixels => {
@@ -470,45 +409,27 @@ impl TileArgs {
                 }
                 Operand::PixelsStrided => {
                     let (low, high) = self.reach(stream, vectors);
-                    let last = (i64::from(shape.lanes) - 1) * stream.lane;
+                    let lanes = if vectors == 1 { tail } else { i64::from(shape.lanes) };
+                    let last = (lanes - 1) * stream.lane;
                     (low + last.min(0), high + last.max(0) + 4)
                 }
             };
-            spans.push(Span {
-                pointer,
-                low_bytes,
-                high_bytes,
-                writes: false,
-            });
+            spans.push(Span { pointer, low_bytes, high_bytes, writes: false });
         }
         spans
     }
 
     fn check(&self, shape: &TileShape) -> Result<(), Illegal> {
-        require!(
-            self.groups >= 1 && self.channels >= 1 && self.strip >= 1,
-            "an empty tile argument"
-        );
+        require!(self.groups >= 1 && self.channels >= 1 && self.strip >= 1, "an empty tile argument");
         require!(
             self.extents.len() == shape.rank as usize,
             "{} extents for rank {}",
             self.extents.len(),
             shape.rank
         );
-        require!(
-            self.extents.iter().all(|&extent| extent >= 1),
-            "an extent below 1 in {:?}",
-            self.extents
-        );
-        let pixels = self
-            .extents
-            .iter()
-            .try_fold(1i64, |total, &extent| total.checked_mul(extent));
-        require!(
-            pixels.is_some_and(|pixels| pixels < 1 << 40),
-            "too many pixels: {:?}",
-            self.extents
-        );
+        require!(self.extents.iter().all(|&extent| extent >= 1), "an extent below 1 in {:?}", self.extents);
+        let pixels = self.extents.iter().try_fold(1i64, |total, &extent| total.checked_mul(extent));
+        require!(pixels.is_some_and(|pixels| pixels < 1 << 40), "too many pixels: {:?}", self.extents);
         require!(
             self.operands.len() == shape.operands.len(),
             "{} operand streams for {}",
@@ -521,15 +442,8 @@ impl TileArgs {
             self.steps,
             shape.table
         );
-        let streams = self
-            .operands
-            .iter()
-            .zip(shape.operands)
-            .filter(|(_, operand)| operand.is_stream());
-        for stream in [&self.input, &self.output]
-            .into_iter()
-            .chain(streams.map(|(stream, _)| stream))
-        {
+        let streams = self.operands.iter().zip(shape.operands).filter(|(_, operand)| operand.is_stream());
+        for stream in [&self.input, &self.output].into_iter().chain(streams.map(|(stream, _)| stream)) {
             require!(
                 stream.pixel.len() == self.extents.len(),
                 "{} pixel strides for {} extents",
@@ -583,8 +497,7 @@ mod tests {
                 let mut remaining = count;
                 let mut tiles = Vec::new();
                 while remaining > 0 {
-                    let height =
-                        table.get(remaining).copied().unwrap_or(i64::from(pixels)) as usize;
+                    let height = table.get(remaining).copied().unwrap_or(i64::from(pixels)) as usize;
                     assert!(heights.contains(&(height as u8)) && height <= remaining);
                     tiles.push(height);
                     remaining -= height;

@@ -47,15 +47,8 @@ pub enum WindowOp {
 
 impl Window {
     pub fn validate(&self) -> Result<(), Illegal> {
-        require!(
-            (1..=8).contains(&self.pixels),
-            "a window tile of {} pixels",
-            self.pixels
-        );
-        require!(
-            !(self.bias && self.op == WindowOp::Max),
-            "a bias under a maximum"
-        );
+        require!((1..=8).contains(&self.pixels), "a window tile of {} pixels", self.pixels);
+        require!(!(self.bias && self.op == WindowOp::Max), "a bias under a maximum");
         self.shape().validate(&self.epilogue)
     }
 
@@ -93,10 +86,7 @@ impl Window {
         let width = args.oc_groups(&self.shape()) * i64::from(self.lanes);
         let outputs = args.groups * args.pixels() * width;
         let flops = 2 * outputs * args.steps.count() + outputs * self.epilogue.weight() as i64;
-        Cost {
-            flops: flops as u64,
-            bytes: (8 * outputs) as u64,
-        }
+        Cost { flops: flops as u64, bytes: (8 * outputs) as u64 }
     }
 }
 

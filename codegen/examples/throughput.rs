@@ -1,0 +1,271 @@
+//! Throughput of the kernels on this machine, one thread: `cargo run --release -p rectify-codegen --example throughput`.
+//!
+//! Prints a line per layer with its share of the multiply-add peak that a bare loop reaches. An argument selects the
+//! lines whose name contains it; `--asm` prints the disassembly of the first one instead.
+
+use rectify_codegen::{emit::listing, jit::KernelCache};
+use rectify_ir::kernel::{
+    Binary, Contract, Descriptor, Operand, Program, Reg, Step, StepArgs, Store, Stream, TaskOrder, Tile,
+    TileArgs, Window, WindowOp,
+};
+use rectify_ir::target::{Level, Target};
+use std::time::Instant;
+
+const LANES: i64 = 4;
+
+/// A layer to measure: its kernel, arguments, and what one run counts for.
+struct Case {
+    name: String,
+    kernel: Descriptor,
+    args: Vec<i64>,
+    tasks: i64,
+    /// Floats of each buffer, in pointer order.
+    buffers: Vec<usize>,
+    flops: f64,
+    bytes: f64,
+}
+
+fn main() {
+    let mut filter = std::env::args().skip(1).collect::<Vec<_>>();
+    let asm = filter.iter().position(|arg| arg == "--asm").map(|index| filter.remove(index)).is_some();
+    let target = Target::new(Level::X86V3);
+    let mut cases = vec![
+        conv(&target, 56, 256, 256, 3, false),
+        conv(&target, 56, 256, 256, 3, true),
+        conv(&target, 112, 128, 128, 3, true),
+        conv(&target, 28, 512, 512, 3, true),
+        conv(&target, 14, 512, 512, 3, true),
+        conv(&target, 7, 512, 512, 3, true),
+        conv(&target, 56, 64, 64, 1, true),
+        conv(&target, 56, 64, 256, 1, true),
+        conv(&target, 28, 512, 128, 1, true),
+        conv(&target, 7, 512, 2048, 1, true),
+        dense(&target, 25088, 4096),
+        dense(&target, 512, 1000),
+        depthwise(56, 144),
+        depthwise(14, 576),
+    ];
+    cases.retain(|case| filter.iter().all(|part| case.name.contains(part.as_str())));
+    if asm {
+        if let Some(case) = cases.first() {
+            print!("{}", listing::asm(&case.kernel, &target).expect("a legal kernel"));
+        }
+        return;
+    }
+    let peak = peak();
+    println!("peak {peak:.1} GFLOP/s");
+    let cache = KernelCache::new(target);
+    for case in &cases {
+        let start = Instant::now();
+        let kernel = &cache.get(std::slice::from_ref(&case.kernel), 1).expect("a legal kernel")[0];
+        let compile = start.elapsed().as_secs_f64() * 1e3;
+        let mut buffers: Vec<Vec<f32>> = case
+            .buffers
+            .iter()
+            .map(|&floats| (0..floats + 16).map(|k| (k * 2654435761 % 1000) as f32 / 1000.0 - 0.5).collect())
+            .collect();
+        let pointers: Vec<*mut u8> = buffers
+            .iter_mut()
+            .map(|buffer| {
+                let start = buffer.as_mut_ptr().cast::<u8>();
+                start.wrapping_add(start.align_offset(64))
+            })
+            .collect();
+        let mut scratch = vec![0u64; case.kernel.scratch_bytes() / 8 + 16];
+        let mut best = f64::INFINITY;
+        let begin = Instant::now();
+        while begin.elapsed().as_secs_f64() < 0.7 {
+            let start = Instant::now();
+            // Safety: the buffers have the sizes that the arguments were made for.
+            unsafe { kernel.call(&pointers, &case.args, 0, case.tasks, scratch.as_mut_ptr().cast()) };
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        println!(
+            "{:32} {:8.3} ms {:6.1} GFLOP/s {:5.1} % {:6.2} GB/s   {} bytes of code in {compile:.1} ms",
+            case.name,
+            best * 1e3,
+            case.flops / best / 1e9,
+            case.flops / best / 1e9 / peak * 100.0,
+            case.bytes / best / 1e9,
+            kernel.code_bytes(),
+        );
+    }
+}
+
+fn prelu() -> Program {
+    let mut program = Program::acc();
+    let slope = program.push(Step::Load(0));
+    program.binary(Binary::Prelu, Reg(0), slope);
+    program
+}
+
+/// A stride-1 convolution with a halo of `size / 2`, blocked layout, bias and PReLU.
+fn conv(target: &Target, map: i64, inputs: i64, outputs: i64, size: i64, fused: bool) -> Case {
+    let halo = size / 2;
+    let wide = map + 2 * halo;
+    let tile = Tile::choose(target, map * map, outputs);
+    let kernel = Contract {
+        lanes: LANES as u8,
+        tile,
+        rank: if size == 1 { 1 } else { 2 },
+        table: size > 1,
+        inner: LANES as u8,
+        bias: true,
+        store: Store::Vector,
+        operands: if fused { vec![Operand::PerChannel] } else { vec![] },
+        epilogue: if fused { prelu() } else { Program::acc() },
+    };
+    let plane = wide * wide * LANES * 4;
+    let mut offsets = Vec::new();
+    for block in 0..inputs / LANES {
+        for y in 0..size {
+            for x in 0..size {
+                offsets.push(block * plane + (y * wide + x) * LANES * 4);
+            }
+        }
+    }
+    let flat = size == 1;
+    let pixel = |row: i64| if flat { vec![LANES * 4] } else { vec![row * LANES * 4, LANES * 4] };
+    // Rows of a strip: the input of a strip should fill about a third of the second-level cache.
+    let rows = (map * map * inputs * 4 / (400 << 10)).max(1);
+    let args = TileArgs {
+        groups: 1,
+        channels: outputs,
+        extents: if flat { vec![map * map] } else { vec![map, map] },
+        strip: (map / rows.min(map)).max(1) * map,
+        order: TaskOrder::StripMajor,
+        input: Stream { pixel: pixel(wide), ..Stream::default() },
+        output: Stream { block: map * map * LANES * 4, pixel: pixel(map), ..Stream::default() },
+        operands: if fused { vec![Stream::default()] } else { vec![] },
+        steps: if flat {
+            StepArgs::Linear { count: inputs / LANES, stride: plane }
+        } else {
+            StepArgs::Table(offsets)
+        },
+    };
+    let padded = (outputs + 63) / 64 * 64;
+    let mut buffers = vec![outputs * map * map, inputs * wide * wide, inputs * size * size * padded, padded];
+    if fused {
+        buffers.push(padded);
+    }
+    Case {
+        name: format!(
+            "conv {size}x{size} {map}x{map} {inputs}->{outputs}{}",
+            if fused { " prelu" } else { "" }
+        ),
+        args: args.build(&kernel.shape()).expect("legal arguments"),
+        tasks: args.tasks(&kernel.shape()),
+        kernel: kernel.into(),
+        flops: (2 * map * map * inputs * outputs * size * size) as f64,
+        bytes: 4.0 * buffers.iter().sum::<i64>() as f64,
+        buffers: buffers.into_iter().map(|floats| floats as usize).collect(),
+    }
+}
+
+/// A dense layer at batch 1.
+fn dense(target: &Target, inputs: i64, outputs: i64) -> Case {
+    let tile = Tile::choose(target, 1, outputs);
+    let kernel = Contract {
+        lanes: LANES as u8,
+        tile,
+        rank: 1,
+        table: false,
+        inner: LANES as u8,
+        bias: true,
+        store: Store::Partial,
+        operands: vec![Operand::PerChannel],
+        epilogue: prelu(),
+    };
+    let args = TileArgs {
+        groups: 1,
+        channels: outputs,
+        extents: vec![1],
+        strip: 1,
+        order: TaskOrder::StripMajor,
+        input: Stream { pixel: vec![inputs * 4], ..Stream::default() },
+        output: Stream { block: LANES * 4, pixel: vec![outputs * 4], ..Stream::default() },
+        operands: vec![Stream::default()],
+        steps: StepArgs::Linear { count: inputs / LANES, stride: LANES * 4 },
+    };
+    let padded = (outputs + 63) / 64 * 64;
+    Case {
+        name: format!("dense {inputs}->{outputs}"),
+        args: args.build(&kernel.shape()).expect("legal arguments"),
+        tasks: args.tasks(&kernel.shape()),
+        kernel: kernel.into(),
+        flops: (2 * inputs * outputs) as f64,
+        bytes: (4 * inputs * outputs) as f64,
+        buffers: [outputs, inputs, inputs * padded, padded, padded].map(|floats| floats as usize).to_vec(),
+    }
+}
+
+/// A 3x3 depthwise convolution with a halo of 1 and PReLU.
+fn depthwise(map: i64, channels: i64) -> Case {
+    let wide = map + 2;
+    let kernel = Window {
+        lanes: LANES as u8,
+        pixels: 8,
+        rank: 2,
+        op: WindowOp::MulAdd,
+        bias: true,
+        store: Store::Vector,
+        operands: vec![Operand::PerChannel],
+        epilogue: prelu(),
+    };
+    let pixel = |row: i64| vec![row * LANES * 4, LANES * 4];
+    let args = TileArgs {
+        groups: 1,
+        channels,
+        extents: vec![map, map],
+        strip: map * map,
+        order: TaskOrder::StripMajor,
+        input: Stream { block: wide * wide * LANES * 4, pixel: pixel(wide), ..Stream::default() },
+        output: Stream { block: map * map * LANES * 4, pixel: pixel(map), ..Stream::default() },
+        operands: vec![Stream::default()],
+        steps: StepArgs::Table((0..9).map(|tap| (tap / 3 * wide + tap % 3) * LANES * 4).collect()),
+    };
+    let buffers = [channels * map * map, channels * wide * wide, channels * 9, channels, channels];
+    Case {
+        name: format!("depthwise 3x3 {map}x{map} {channels}"),
+        args: args.build(&kernel.shape()).expect("legal arguments"),
+        tasks: args.tasks(&kernel.shape()),
+        kernel: kernel.into(),
+        flops: (2 * map * map * channels * 9) as f64,
+        bytes: 4.0 * buffers.iter().sum::<i64>() as f64,
+        buffers: buffers.map(|floats| floats as usize).to_vec(),
+    }
+}
+
+/// GFLOP/s of independent multiply-adds that touch no memory: a contraction whose operands stay in the first-level
+/// cache cannot do better.
+fn peak() -> f64 {
+    use rectify_codegen::emit::cranelift;
+    use rectify_codegen::jit;
+    use rectify_codegen::tile::{ARGUMENTS, Builder, VectorOp, Width, build::at};
+    let target = Target::new(Level::X86V3);
+    let mut builder = Builder::new(4, true);
+    let factor = builder.splat(0.999);
+    let sums: Vec<_> = (0..12).map(|_| builder.splat(1.0)).collect();
+    builder.repeat(ARGUMENTS[3], |builder| {
+        for _ in 0..4 {
+            for &sum in &sums {
+                builder.set_vector(sum, VectorOp::MulAdd(sum, factor, factor));
+            }
+        }
+    });
+    for &sum in &sums {
+        builder.store(at(ARGUMENTS[4], 0), sum, Width::Full);
+    }
+    let code = cranelift::emit(&builder.finish(), &target).expect("legal code");
+    let kernel = &jit::link(&[code], &target).expect("code memory")[0];
+    let mut scratch = [0f32; 16];
+    let rounds = 2_000_000;
+    let mut best = f64::INFINITY;
+    for _ in 0..20 {
+        let start = Instant::now();
+        // Safety: the code stores 16 bytes to the scratch and touches nothing else.
+        unsafe { kernel.call(&[], &[], 0, rounds, scratch.as_mut_ptr().cast()) };
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    rounds as f64 * 4.0 * 12.0 * 8.0 / best / 1e9
+}

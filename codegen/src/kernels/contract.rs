@@ -1,0 +1,113 @@
+//! Generator of `contract` kernels: broadcast input floats times vectors of packed weights.
+
+use super::frame::{self, Accumulators, Task};
+use crate::tile::build::{Builder, at, indexed, slot};
+use crate::tile::{Function, I, IntOp, V, VectorOp, Width};
+use rectify_ir::kernel::Contract;
+use rectify_ir::kernel::tiles::{TileShape, slot};
+use rectify_ir::target::Target;
+
+pub fn generate(kernel: &Contract, target: &Target) -> Function {
+    let shape = kernel.shape();
+    frame::generate(target, &shape, &kernel.epilogue, &|builder, task, height| {
+        reduce(builder, &shape, task, height)
+    })
+}
+
+/// Accumulates a tile of `height` pixels over all steps.
+fn reduce(builder: &mut Builder, shape: &TileShape, task: &Task, height: usize) -> Accumulators {
+    let (vectors, bytes) = (shape.vectors as usize, builder.vector_bytes());
+    let accumulators = start(builder, task, height, vectors);
+    let pixels: Vec<I> = (0..height).map(|pixel| Task::pixel(builder, shape, 0, pixel)).collect();
+    // `weights` is always there in this family.
+    let Some(weights) = task.weights else { return accumulators };
+    let weights = builder.int(IntOp::Copy(weights));
+    let offsets = if shape.table {
+        builder.int(IntOp::AddConst(task.args, shape.step_table() as i64 * 8))
+    } else {
+        builder.int(IntOp::Const(0))
+    };
+    let steps = builder.int(slot(task.args, slot::STEPS));
+    let step_bytes = shape.inner as usize * vectors * bytes;
+    let run = |builder: &mut Builder, unroll: usize| {
+        for step in 0..unroll {
+            let offset = if shape.table { builder.int(slot(offsets, step)) } else { offsets };
+            for row in 0..shape.inner as usize {
+                let at_row = step * step_bytes + row * vectors * bytes;
+                products(builder, &accumulators, &pixels, offset, row * 4, weights, at_row);
+            }
+            if !shape.table {
+                let stride = builder.int(slot(task.args, slot::STEP_STRIDE));
+                builder.advance(offsets, stride);
+            }
+        }
+        builder.bump(weights, (unroll * step_bytes) as i64);
+        if shape.table {
+            builder.bump(offsets, unroll as i64 * 8);
+        }
+    };
+    let unroll = unroll(shape, height);
+    let unroll_register = builder.int(IntOp::Const(unroll as i64));
+    let rounds = builder.int(IntOp::Div(steps, unroll_register));
+    let rest = builder.int(IntOp::Rem(steps, unroll_register));
+    builder.repeat(rounds, |builder| run(builder, unroll));
+    if unroll > 1 {
+        builder.repeat(rest, |builder| run(builder, 1));
+    }
+    accumulators
+}
+
+/// Steps of one loop round: about eight reduction elements for tall tiles, so that the loop's own cost vanishes.
+/// The lowest tiles run once per strip at most and are not worth the code.
+fn unroll(shape: &TileShape, height: usize) -> usize {
+    let elements = if height * shape.vectors as usize >= 8 { 8 } else { 4 };
+    (elements / shape.inner as usize).max(1)
+}
+
+/// Accumulators set to the bias or to zero.
+pub fn start(builder: &mut Builder, task: &Task, height: usize, vectors: usize) -> Accumulators {
+    let bytes = builder.vector_bytes();
+    let first: Vec<V> = (0..vectors)
+        .map(|vector| match task.bias {
+            Some(bias) => builder.vector(VectorOp::Load(at(bias, vector * bytes), Width::Full)),
+            None => builder.splat(0.0),
+        })
+        .collect();
+    (0..height).map(|_| first.iter().map(|&value| builder.vector(VectorOp::Copy(value))).collect()).collect()
+}
+
+/// One reduction element: `acc[p][v] += splat(input[p]) * weights[v]`.
+///
+/// The broadcast is the first factor, because Cranelift's multiply-add overwrites that one: a broadcast has fewer
+/// uses (one per vector) than a weight (one per pixel), hence fewer copies.
+fn products(
+    builder: &mut Builder,
+    accumulators: &Accumulators,
+    pixels: &[I],
+    offset: I,
+    input_offset: usize,
+    weights: I,
+    weight_offset: usize,
+) {
+    let bytes = builder.vector_bytes();
+    let vectors = accumulators.first().map_or(0, Vec::len);
+    let load = |builder: &mut Builder, vector: usize| {
+        builder.vector(VectorOp::Load(at(weights, weight_offset + vector * bytes), Width::Full))
+    };
+    if let ([pixel], [row]) = (pixels, &accumulators[..]) {
+        // A weight has one use: loaded right there it becomes a memory operand and takes no register.
+        let input = builder.vector(VectorOp::LoadSplat(indexed(*pixel, offset, input_offset)));
+        for (vector, &accumulator) in row.iter().enumerate() {
+            let weight = load(builder, vector);
+            builder.set_vector(accumulator, VectorOp::MulAdd(weight, input, accumulator));
+        }
+        return;
+    }
+    let factors: Vec<V> = (0..vectors).map(|vector| load(builder, vector)).collect();
+    for (&pixel, row) in pixels.iter().zip(accumulators) {
+        let input = builder.vector(VectorOp::LoadSplat(indexed(pixel, offset, input_offset)));
+        for (&accumulator, &weight) in row.iter().zip(&factors) {
+            builder.set_vector(accumulator, VectorOp::MulAdd(input, weight, accumulator));
+        }
+    }
+}

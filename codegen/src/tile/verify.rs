@@ -1,0 +1,143 @@
+//! The verifier of tile IR. What holds of every function:
+//!
+//! 1. Every register read is below the function's count of registers of its kind.
+//! 2. Every register is set on each path before it is read; what only a loop's body sets is unset after the loop.
+//! 3. Shift counts are below 32, lanes are a power of two from 4 to 16.
+
+use super::*;
+use std::collections::HashSet;
+
+/// What is wrong, with the statement in text form.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("tile IR: {0}")]
+pub struct Violation(pub String);
+
+pub fn verify(function: &Function) -> Result<(), Violation> {
+    if !function.lanes.is_power_of_two() || !(4..=16).contains(&function.lanes) {
+        return Err(Violation(format!("{} lanes", function.lanes)));
+    }
+    let mut set = Set { function, ints: ARGUMENTS.into_iter().collect(), vectors: HashSet::new() };
+    set.block(&function.body)
+}
+
+/// The registers that are set on every path to the present place.
+#[derive(Clone)]
+struct Set<'a> {
+    function: &'a Function,
+    ints: HashSet<I>,
+    vectors: HashSet<V>,
+}
+
+impl Set<'_> {
+    fn block(&mut self, statements: &[Statement]) -> Result<(), Violation> {
+        for statement in statements {
+            match statement {
+                Statement::Int(register, op) => {
+                    self.read(&op.reads(), &[], op)?;
+                    self.define_int(*register)?;
+                }
+                Statement::Vector(register, op) => {
+                    let ints = op.address().map(|address| address.reads()).unwrap_or_default();
+                    self.read(&ints, &op.reads(), op)?;
+                    if let VectorOp::ShiftLeft(_, bits) | VectorOp::ShiftRight(_, bits) = op
+                        && *bits >= 32
+                    {
+                        return Err(Violation(format!("{register} = {op}: shift beyond the lane")));
+                    }
+                    self.define_vector(*register)?;
+                }
+                Statement::StoreInt(address, value) => {
+                    self.read(&address.reads(), &[], address)?;
+                    self.read(&[*value], &[], address)?;
+                }
+                Statement::Store(address, value, _) => self.read(&address.reads(), &[*value], address)?,
+                Statement::Loop { count, body } => {
+                    self.read(&[*count], &[], count)?;
+                    self.clone().block(body)?;
+                }
+                Statement::While { condition, body } => {
+                    self.condition(condition)?;
+                    self.clone().block(body)?;
+                }
+                Statement::If { condition, then, otherwise } => {
+                    self.condition(condition)?;
+                    let (mut yes, mut no) = (self.clone(), self.clone());
+                    yes.block(then)?;
+                    no.block(otherwise)?;
+                    self.ints = yes.ints.intersection(&no.ints).copied().collect();
+                    self.vectors = yes.vectors.intersection(&no.vectors).copied().collect();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn condition(&self, condition: &Condition) -> Result<(), Violation> {
+        let right = match condition.right {
+            Right::Register(right) => Some(right),
+            Right::Constant(_) => None,
+        };
+        let ints: Vec<I> = std::iter::once(condition.left).chain(right).collect();
+        self.read(&ints, &[], condition)
+    }
+
+    fn read(&self, ints: &[I], vectors: &[V], what: &dyn std::fmt::Display) -> Result<(), Violation> {
+        for register in ints {
+            if !self.ints.contains(register) {
+                return Err(Violation(format!("`{what}` reads {register} before it is set")));
+            }
+        }
+        for register in vectors {
+            if !self.vectors.contains(register) {
+                return Err(Violation(format!("`{what}` reads {register} before it is set")));
+            }
+        }
+        Ok(())
+    }
+
+    fn define_int(&mut self, register: I) -> Result<(), Violation> {
+        if register.0 >= self.function.ints {
+            return Err(Violation(format!("{register} of {} integer registers", self.function.ints)));
+        }
+        self.ints.insert(register);
+        Ok(())
+    }
+
+    fn define_vector(&mut self, register: V) -> Result<(), Violation> {
+        if register.0 >= self.function.vectors {
+            return Err(Violation(format!("{register} of {} vector registers", self.function.vectors)));
+        }
+        self.vectors.insert(register);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_registers_set_in_a_loop_only() {
+        let mut builder = Builder::new(4, true);
+        let count = builder.int(IntOp::Const(3));
+        let mut inner = None;
+        builder.repeat(count, |builder| inner = Some(builder.int(IntOp::Const(1))));
+        let read = inner.expect("the body ran");
+        builder.int(IntOp::Copy(read));
+        let violation = verify(&builder.finish()).expect_err("must refuse");
+        assert_eq!(violation.to_string(), "tile IR: `i6` reads i6 before it is set");
+    }
+
+    #[test]
+    fn accepts_registers_set_on_both_sides() {
+        let mut builder = Builder::new(4, true);
+        let result = builder.int(IntOp::Const(0));
+        builder.if_else(
+            build::compare_const(ARGUMENTS[2], IntCompare::Eq, 0),
+            |builder| builder.set(result, IntOp::Const(1)),
+            |builder| builder.set(result, IntOp::Const(2)),
+        );
+        builder.int(IntOp::Copy(result));
+        assert_eq!(verify(&builder.finish()), Ok(()));
+    }
+}
