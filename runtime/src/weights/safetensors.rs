@@ -11,6 +11,8 @@ use super::{Fault, Stored, Stowage, tensor_bytes};
 
 /// Headers above this are refused: 40,000 tensors fit, and parsing stays below 100 MB whatever the header holds.
 const MOST_HEADER_BYTES: u64 = 4 << 20;
+/// No array library writes tensors of a higher rank.
+const MOST_DIMS: usize = 32;
 /// Bytes of the header's length at the beginning of the file.
 const LENGTH_BYTES: usize = 8;
 
@@ -28,6 +30,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, Stored>, Fault> {
             let dtype = dtype_of(info.dtype).ok_or_else(|| {
                 Fault::tensor(&name, range.start, format!("type {} is not supported", info.dtype))
             })?;
+            if info.shape.len() > MOST_DIMS {
+                let message = format!("{} dimensions, at most {MOST_DIMS} are accepted", info.shape.len());
+                return Err(Fault::tensor(&name, range.start, message));
+            }
             let shape = info.shape.clone();
             if tensor_bytes(dtype, &shape) != Some(range.len()) || range.end > bytes.len() {
                 return Err(Fault::tensor(&name, range.start, "shape, type and offsets do not agree"));

@@ -187,6 +187,10 @@ fn hostile_safetensors_are_refused_with_the_place() {
         ),
         (file(&[entry("a", "F99", "[2]", 0, 8)], 8), "tensor `a`: unknown type `F99`"),
         (file(&[entry("a", "F8_E4M3", "[8]", 0, 8)], 8), "tensor `a`: type F8_E4M3 is not supported"),
+        (
+            file(&[entry("a", "F32", &format!("[{}2]", "1,".repeat(40)), 0, 8)], 8),
+            "tensor `a`: 41 dimensions, at most 32 are accepted",
+        ),
         (file(&[entry("a", "F32", "[-2]", 0, 8)], 8), "tensor `a`: the entry needs `dtype`, `shape`"),
         (file(&[entry("a", "F32", "[1e30]", 0, 8)], 8), "tensor `a`: the entry needs `dtype`, `shape`"),
         (file(&[entry("a", "F32", "[2]", 0, u64::MAX)], 8), "tensor `a`"),
