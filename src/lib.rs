@@ -1,1 +1,3 @@
 //! Rectify: a graph compiler for rectifier neural networks.
+
+pub mod data;
