@@ -8,6 +8,7 @@ pub mod dim;
 pub mod dtype;
 pub mod graph;
 pub mod init;
+pub mod interp;
 pub mod kernel;
 pub mod literal;
 pub mod op;
@@ -16,6 +17,8 @@ pub mod scalar;
 pub mod shape;
 pub mod syntax;
 pub mod target;
+#[cfg(test)]
+mod test_util;
 pub mod types;
 pub mod verify;
 pub use dim::{Dim, DimFacts};

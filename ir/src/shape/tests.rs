@@ -1,49 +1,13 @@
 use super::*;
 use crate::graph::{EpArg, EpStep, Epilogue, Graph, Node, Provenance};
-use crate::op::{Attrs, Binary, Op, Unary};
+use crate::op::{Binary, Op, Unary};
 use crate::scalar::Scalar;
+use crate::test_util::{facts, op, ty};
 use crate::types::{ShapeDisplay, TensorType};
-
-fn facts() -> DimFacts {
-    let mut f = DimFacts::default();
-    f.entry("H").modulus = 4;
-    f.entry("H").min = 4;
-    f
-}
-
-/// Reads `f32[N, 3, H, W]`; the element type may be left out.
-fn ty(text: &str) -> TensorType {
-    let (dtype, dims) = text.split_once('[').unwrap();
-    let dtype = if dtype.is_empty() { crate::DType::F32 } else { crate::DType::from_name(dtype).unwrap() };
-    let dims = dims.trim_end_matches(']').split(',').map(str::trim).filter(|d| !d.is_empty());
-    TensorType::new(dtype, dims.map(|d| Dim::parse(d).unwrap()).collect::<Vec<_>>())
-}
-
-/// `name: value` pairs in JSON-like form, built through the attribute reader.
-fn op(name: &str, attrs: &str, operands: &[TensorType]) -> Op {
-    use crate::op::AttrValue as V;
-    fn value(v: &serde_json::Value) -> V {
-        match v {
-            serde_json::Value::Number(n) => n.as_i64().map_or_else(|| V::Float(n.as_f64().unwrap()), V::Int),
-            serde_json::Value::Bool(b) => V::Bool(*b),
-            serde_json::Value::String(s) => match s.strip_prefix('=') {
-                Some(dim) => V::Dim(Dim::parse(dim).unwrap()),
-                None => V::Word(s.clone()),
-            },
-            serde_json::Value::Array(a) => V::List(a.iter().map(value).collect()),
-            _ => panic!("no attribute: {v}"),
-        }
-    }
-    let json: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(&format!("{{{attrs}}}")).unwrap();
-    let attrs: Attrs = json.iter().map(|(k, v)| (k.clone(), value(v))).collect();
-    let types: Vec<_> = operands.iter().collect();
-    Op::build(name, &attrs, &types, &facts()).unwrap()
-}
 
 fn check(name: &str, attrs: &str, operands: &[&str], expect: &str) {
     let types: Vec<_> = operands.iter().map(|t| ty(t)).collect();
-    let op = op(name, attrs, &types);
+    let op = op(name, attrs, &types.iter().collect::<Vec<_>>());
     let got = match infer(&op, &types.iter().collect::<Vec<_>>(), &facts()) {
         Ok(results) => {
             results.iter().map(|t| ShapeDisplay(&t.shape).to_string()).collect::<Vec<_>>().join(" ")
