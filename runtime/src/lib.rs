@@ -6,9 +6,11 @@ pub mod arena;
 pub mod cpu;
 pub mod denormals;
 pub mod files;
+pub mod packs;
 pub mod pool;
 pub mod profile;
 pub mod rng;
+pub mod session;
 pub mod tensor;
 pub mod weights;
 

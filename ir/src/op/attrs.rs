@@ -123,7 +123,7 @@ impl Reader<'_> {
         }
     }
 
-    fn word<'b, T: Copy>(&self, name: &str, words: &[(&'b str, T)]) -> Result<T, AttrError> {
+    fn word<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> Result<T, AttrError> {
         let choices = || words.iter().map(|(w, _)| *w).collect::<Vec<_>>().join(", ");
         match self.attrs.get(name) {
             None => Ok(words[0].1),
