@@ -2,7 +2,7 @@
 
 use crate::init_analysis::InitWarning;
 use rectify_ir::graph::{Graph, NodeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -133,11 +133,12 @@ pub(crate) struct Recorder {
     max_rewrites: Option<usize>,
     pass: &'static str,
     firings: BTreeMap<String, usize>,
+    refusals: BTreeSet<Refusal>,
 }
 
 impl Recorder {
     pub fn new(max_rewrites: Option<usize>) -> Recorder {
-        Recorder { log: Log::default(), max_rewrites, pass: "", firings: BTreeMap::new() }
+        Recorder { log: Log::default(), max_rewrites, pass: "", firings: BTreeMap::new(), refusals: BTreeSet::new() }
     }
 
     pub fn begin(&mut self, pass: &'static str) {
@@ -178,10 +179,13 @@ impl Recorder {
     }
 
     pub fn refuse(&mut self, rule: &str, at: impl Into<String>, reason: Reason) {
-        let refusal = Refusal { pass: self.pass, rule: rule.to_string(), at: at.into(), reason };
-        if !self.log.refusals.contains(&refusal) {
-            self.log.refusals.push(refusal);
-        }
+        self.refusals.insert(Refusal { pass: self.pass, rule: rule.to_string(), at: at.into(), reason });
+    }
+
+    /// The finished log.
+    pub fn finish(mut self) -> Log {
+        self.log.refusals = self.refusals.into_iter().collect();
+        self.log
     }
 }
 

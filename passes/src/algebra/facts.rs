@@ -4,6 +4,7 @@ use super::ranges;
 use super::term::{Kind, OpTable, Term};
 use egg::{Analysis, DidMerge, EGraph, Id};
 use rectify_ir::dim::DimFacts;
+use rectify_ir::graph::NodeId;
 use rectify_ir::op::Op;
 use rectify_ir::shape;
 use rectify_ir::types::TensorType;
@@ -44,8 +45,7 @@ impl Facts {
 pub(crate) struct Model {
     pub ops: OpTable,
     pub dims: DimFacts,
-    /// By number of the node in the source graph.
-    pub leaves: HashMap<u32, Facts>,
+    pub leaves: HashMap<NodeId, Facts>,
     /// Types of the term that is about to be added, so that they are not inferred twice.
     pub next_types: Option<Rc<[TensorType]>>,
 }
@@ -98,7 +98,8 @@ impl Analysis<Term> for Model {
             (Some((l, h)), Some((m, n))) => Some((l.max(m), h.min(n))),
             (x, y) => x.or(y),
         };
-        a.uses = a.uses.max(b.uses);
+        // Two classes that turn out equal had readers of their own; a remade term brings none.
+        a.uses += b.uses;
         a.is_output |= b.is_output;
         DidMerge(*a != before, *a != other)
     }

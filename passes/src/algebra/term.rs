@@ -8,8 +8,8 @@ use std::collections::HashMap;
 /// What a term does with its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
-    /// An input, a parameter, or a constant of another type than f32: the node of this number in the source graph.
-    Leaf(u32),
+    /// An input, a parameter, or a constant of another type than f32: that node of the source graph.
+    Leaf(NodeId),
     /// The operation of this number in [`OpTable`]; `tag` is its name. An operation of several results is a tuple.
     Apply { op: u32, tag: &'static str },
     /// One result of a tuple.
@@ -27,7 +27,7 @@ pub(crate) struct Term {
 
 impl Term {
     pub fn leaf(node: NodeId) -> Term {
-        Term { kind: Kind::Leaf(node.index() as u32), args: Box::new([]) }
+        Term { kind: Kind::Leaf(node), args: Box::new([]) }
     }
 
     /// The name of the operation; rules and lookups go by it.

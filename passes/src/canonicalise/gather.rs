@@ -62,7 +62,7 @@ fn gather_one(
         return;
     }
     let rule = provenance(graph, &nodes, "gather-params");
-    let mut add = |graph: &mut Graph, x: Value, y: Value| -> Option<Value> {
+    let add = |graph: &mut Graph, x: Value, y: Value| -> Option<Value> {
         let types = infer_values(graph, &Op::Binary(b), &[x, y]).ok()?;
         Some(
             graph
