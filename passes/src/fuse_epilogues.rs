@@ -265,9 +265,8 @@ impl Fusion<'_> {
 
     /// Values of the region that something outside of it reads.
     fn open(&self, region: &Region) -> Vec<Value> {
-        let computed = values(region).into_iter().filter(|v| {
-            *v != region.acc || region.acc.node == region.root
-        });
+        let computed =
+            values(region).into_iter().filter(|v| *v != region.acc || region.acc.node == region.root);
         computed
             .filter(|v| {
                 self.graph.outputs.iter().any(|o| o.value == *v)

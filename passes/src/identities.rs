@@ -1,8 +1,8 @@
 //! Operations that give an operand back unchanged. `canonicalise` and the algebra share this table.
 
+use rectify_ir::Dim;
 use rectify_ir::op::{Binary, Op, Padding, PoolAttrs, ResizeTarget, Unary};
 use rectify_ir::types::TensorType;
-use rectify_ir::Dim;
 
 /// The index of the operand that the (single) result of `op` equals, if there is one. `number` tells the value of an
 /// operand all of whose elements are the same known number.

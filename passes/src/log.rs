@@ -138,7 +138,13 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub fn new(max_rewrites: Option<usize>) -> Recorder {
-        Recorder { log: Log::default(), max_rewrites, pass: "", firings: BTreeMap::new(), refusals: BTreeSet::new() }
+        Recorder {
+            log: Log::default(),
+            max_rewrites,
+            pass: "",
+            firings: BTreeMap::new(),
+            refusals: BTreeSet::new(),
+        }
     }
 
     pub fn begin(&mut self, pass: &'static str) {

@@ -155,5 +155,6 @@ fn infer(graph: &Graph) -> Result<(), PassError> {
 }
 
 fn verify(graph: &Graph, pass: &'static str) -> Result<(), PassError> {
-    infer(graph).map_err(|e| PassError::Broken { pass, violations: vec![e.to_string()] })
+    rectify_ir::verify::verify(graph)
+        .map_err(|all| PassError::Broken { pass, violations: all.iter().map(ToString::to_string).collect() })
 }

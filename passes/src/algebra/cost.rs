@@ -6,8 +6,8 @@
 
 use super::facts::Facts;
 use rectify_ir::Dim;
-use rectify_ir::op::{Binary, Op, ReduceKind, Unary};
 use rectify_ir::dim::DimFacts;
+use rectify_ir::op::{Binary, Op, ReduceKind, Unary};
 use rectify_ir::types::TensorType;
 
 /// 64 GFLOP/s against 10 GB/s.
@@ -70,9 +70,9 @@ pub(crate) fn cost(op: &Op, operands: &[&Facts], results: &[TensorType], dims: &
             work(p.kernel.iter().fold(1u64, |n, k| n.saturating_mul(u64::try_from(*k).unwrap_or(1))))
         }
         Op::Spp { .. } => traffic.saturating_add(read),
-        Op::Reduce { kind: ReduceKind::Sum | ReduceKind::Mean | ReduceKind::Max | ReduceKind::Min, .. } => {
-            traffic.saturating_add(read / 4)
-        }
+        Op::Reduce {
+            kind: ReduceKind::Sum | ReduceKind::Mean | ReduceKind::Max | ReduceKind::Min, ..
+        } => traffic.saturating_add(read / 4),
         Op::Reshape { .. } | Op::Dropout { .. } | Op::Map => 1,
         Op::Concat { .. }
         | Op::Split { .. }

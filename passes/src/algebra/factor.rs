@@ -50,7 +50,9 @@ impl Factor {
     pub fn shaped(&self, shape: Vec<i64>) -> Expr {
         match self.value {
             Some(v) => number(v),
-            None if self.per_channel => reshape(class(self.class), shape.into_iter().map(Dim::Const).collect()),
+            None if self.per_channel => {
+                reshape(class(self.class), shape.into_iter().map(Dim::Const).collect())
+            }
             None => reshape(class(self.class), vec![Dim::Const(1); shape.len()]),
         }
     }

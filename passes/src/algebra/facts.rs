@@ -61,11 +61,7 @@ impl Model {
 }
 
 /// The types of a term's results, where its operands allow it.
-pub(crate) fn infer_types(
-    op: &Op,
-    operands: &[&TensorType],
-    dims: &DimFacts,
-) -> Option<Rc<[TensorType]>> {
+pub(crate) fn infer_types(op: &Op, operands: &[&TensorType], dims: &DimFacts) -> Option<Rc<[TensorType]>> {
     shape::infer(op, operands, dims).ok().map(Rc::from)
 }
 

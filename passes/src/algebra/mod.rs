@@ -44,8 +44,7 @@ pub(crate) fn algebra(graph: &mut Graph, values: ParamValues, limits: Limits, re
         return;
     }
     let Entry { classes, origins, root, original } = entry;
-    let original: Vec<Term> =
-        original.into_iter().map(|t| t.map_children(|id| classes.find(id))).collect();
+    let original: Vec<Term> = original.into_iter().map(|t| t.map_children(|id| classes.find(id))).collect();
     let mut first: HashMap<Id, Term> = HashMap::new();
     for term in &original {
         if let Some(class) = classes.lookup(term.clone()) {

@@ -4,6 +4,7 @@
 //! keeps (0, and numbers that bound both operands).
 
 use super::facts::Facts;
+use rectify_ir::interp::{apply_binary, apply_unary, prelu};
 use rectify_ir::op::{Binary, Op, PadMode, ReduceKind, Unary};
 
 /// The value of all elements, if those of the operands are known and equal.
@@ -11,12 +12,9 @@ pub(super) fn value(op: &Op, args: &[&Facts]) -> Option<f64> {
     let first = args.first().and_then(|f| f.value);
     match op {
         Op::Const(c) => Some(c.0),
-        Op::Unary(u) => unary(u, first?),
-        Op::Binary(b) => Some(binary(*b, first?, args[1].value?)),
-        Op::Prelu { .. } => {
-            let x = first?;
-            if x > 0.0 { Some(x) } else { Some(args[1].value? * x) }
-        }
+        Op::Unary(u) => Some(apply_unary(u, first?)),
+        Op::Binary(b) => Some(apply_binary(*b, first?, args[1].value?)),
+        Op::Prelu { .. } => Some(prelu(first?, args[1].value?)),
         Op::Reshape { .. }
         | Op::Transpose { .. }
         | Op::Slice { .. }
@@ -42,59 +40,6 @@ pub(super) fn value(op: &Op, args: &[&Facts]) -> Option<f64> {
         | Op::Pad { .. }
         | Op::DepthToSpace { .. }
         | Op::Resize(_) => None,
-    }
-}
-
-fn unary(u: &Unary, x: f64) -> Option<f64> {
-    Some(match u {
-        Unary::Relu => {
-            if x > 0.0 {
-                x
-            } else {
-                0.0 * x
-            }
-        }
-        Unary::LeakyRelu { alpha } => {
-            if x > 0.0 {
-                x
-            } else {
-                alpha.0 * x
-            }
-        }
-        Unary::Clip { min, max } if min.0 <= max.0 && !x.is_nan() => x.clamp(min.0, max.0),
-        Unary::Exp => x.exp(),
-        Unary::Log => x.ln(),
-        Unary::Sqrt => x.sqrt(),
-        Unary::Abs => x.abs(),
-        Unary::Neg => -x,
-        Unary::Reciprocal => 1.0 / x,
-        Unary::Tanh => x.tanh(),
-        Unary::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-        Unary::Floor => x.floor(),
-        Unary::Ceil => x.ceil(),
-        Unary::Round => x.round_ties_even(),
-        Unary::Clip { .. }
-        | Unary::Erf
-        | Unary::Gelu { .. }
-        | Unary::Silu
-        | Unary::HardSigmoid { .. }
-        | Unary::HardSwish
-        | Unary::Elu { .. }
-        | Unary::Softplus => return None,
-    })
-}
-
-fn binary(b: Binary, x: f64, y: f64) -> f64 {
-    match b {
-        Binary::Add => x + y,
-        Binary::Sub => x - y,
-        Binary::Mul => x * y,
-        Binary::Div => x / y,
-        Binary::Max if x.is_nan() || y.is_nan() => f64::NAN,
-        Binary::Max => x.max(y),
-        Binary::Min if x.is_nan() || y.is_nan() => f64::NAN,
-        Binary::Min => x.min(y),
-        Binary::Pow => x.powf(y),
     }
 }
 
@@ -127,9 +72,7 @@ pub(super) fn range(op: &Op, args: &[&Facts]) -> Option<Range> {
         Op::Reduce { kind: ReduceKind::Sum, .. } => {
             x.filter(|(low, _)| *low >= 0.0).map(|_| (0.0, f64::INFINITY))
         }
-        Op::Concat { .. } => {
-            args.iter().try_fold(x?, |hulled, f| f.range.map(|r| hull(hulled, r)))
-        }
+        Op::Concat { .. } => args.iter().try_fold(x?, |hulled, f| f.range.map(|r| hull(hulled, r))),
         Op::Input
         | Op::Param(_)
         | Op::Conv(_)
@@ -175,7 +118,10 @@ fn binary_range(b: Binary, (a, c): Range, (d, e): Range) -> Option<Range> {
     let corners = |all: [f64; 4]| {
         let known = all.iter().all(|v| !v.is_nan());
         known.then(|| {
-            (all.iter().copied().fold(f64::INFINITY, f64::min), all.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+            (
+                all.iter().copied().fold(f64::INFINITY, f64::min),
+                all.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            )
         })
     };
     match b {

@@ -31,13 +31,7 @@ fn is_top(graph: &Graph, node: NodeId, b: Binary) -> bool {
     }
 }
 
-fn gather_one(
-    graph: &mut Graph,
-    top: NodeId,
-    b: Binary,
-    params: &HashSet<NodeId>,
-    recorder: &mut Recorder,
-) {
+fn gather_one(graph: &mut Graph, top: NodeId, b: Binary, params: &HashSet<NodeId>, recorder: &mut Recorder) {
     let ty = graph.node(top).types[0].clone();
     if !ty.dtype.is_float() {
         return;

@@ -109,7 +109,9 @@ fn change(graph: &Graph, node: NodeId, params: &HashSet<NodeId>) -> Option<Chang
             };
             to(Op::Unary(Unary::Clip { min, max }), vec![n.operands[0]], "clip-from-bounds")
         }
-        Op::Binary(b @ (Binary::Sub | Binary::Div)) if result.dtype.is_float() && is_param(1) && !is_param(0) => {
+        Op::Binary(b @ (Binary::Sub | Binary::Div))
+            if result.dtype.is_float() && is_param(1) && !is_param(0) =>
+        {
             let (op, inverse, rule) = match b {
                 Binary::Sub => (Binary::Add, Unary::Neg, "add-from-sub"),
                 _ => (Binary::Mul, Unary::Reciprocal, "mul-from-div"),

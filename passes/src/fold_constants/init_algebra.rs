@@ -43,7 +43,9 @@ pub(super) fn merge_scales(graph: &mut Graph, recorder: &mut Recorder) {
 fn merged(graph: &Graph, node: NodeId) -> Option<(NodeId, Init)> {
     let n = graph.node(node);
     let init_of = |v: Value| match &graph.node(v.node).op {
-        Op::Param(Source::Init(init)) if init.is_resolved() && graph.ty(v) == &n.types[0] => Some((v.node, *init)),
+        Op::Param(Source::Init(init)) if init.is_resolved() && graph.ty(v) == &n.types[0] => {
+            Some((v.node, *init))
+        }
         _ => None,
     };
     let number = |i: usize| n.operands.get(i).and_then(|v| constant(graph, *v)).filter(|c| c.is_finite());

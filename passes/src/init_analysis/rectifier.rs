@@ -241,10 +241,8 @@ impl Walk<'_> {
                 (sum / values.len().max(1) as f64).sqrt()
             }
             _ => {
-                let warning = InitWarning::SlopeInFile {
-                    param: self.name.clone(),
-                    rectifier: label(self.graph, user),
-                };
+                let warning =
+                    InitWarning::SlopeInFile { param: self.name.clone(), rectifier: label(self.graph, user) };
                 if !self.warnings.contains(&warning) {
                     self.warnings.push(warning);
                 }

@@ -4,7 +4,9 @@
 //! packed. The trap: a shift before a convolution that pads with zeros does not reach those zeros.
 
 use super::super::factor::Factor;
-use super::super::rule::{Cx, Expr, Found, Holds::Exact, Holds::Finite, Rule, add, apply, class, mul, number, reshape, unary};
+use super::super::rule::{
+    Cx, Expr, Found, Holds::Exact, Holds::Finite, Rule, add, apply, class, mul, number, reshape, unary,
+};
 use super::super::term::Term;
 use super::rule;
 use crate::log::Reason;
@@ -102,7 +104,14 @@ fn scaled_outputs(cx: &Cx<'_>, conv: &Term, factor: &Factor) -> Option<Expr> {
 
 /// Scales the weight along channel axis `inner`, whose channels are those of one group; the group is the slow part of
 /// axis `outer`.
-fn grouped(weight: Expr, shape: &[Dim], groups: i64, outer: usize, inner: usize, factor: &Factor) -> Option<Expr> {
+fn grouped(
+    weight: Expr,
+    shape: &[Dim],
+    groups: i64,
+    outer: usize,
+    inner: usize,
+    factor: &Factor,
+) -> Option<Expr> {
     let rank = shape.len();
     if groups == 1 || !factor.per_channel || factor.value.is_some() {
         return Some(mul(weight, factor.along(inner, rank)));
@@ -212,10 +221,8 @@ fn chain<'a>(cx: &'a Cx<'_>, term: &Term, tag: &'static str, found: &mut Found) 
     if !cx.facts(p).param_only || cx.ty(x) != cx.ty(cx.root) || cx.facts(x).param_only {
         return vec![];
     }
-    let inner: Vec<_> = cx
-        .terms(x, tag)
-        .filter(|t| cx.facts(t.args[1]).param_only && cx.ty(t.args[0]) == cx.ty(x))
-        .collect();
+    let inner: Vec<_> =
+        cx.terms(x, tag).filter(|t| cx.facts(t.args[1]).param_only && cx.ty(t.args[0]) == cx.ty(x)).collect();
     if inner.is_empty() || found.need(cx.single(x)).is_none() { vec![] } else { inner }
 }
 

@@ -8,9 +8,29 @@ use rectify_ir::op::{Op, Unary};
 use rectify_ir::types::TensorType;
 
 const SOMETIMES_IDENTITY: &[&str] = &[
-    "reshape", "transpose", "slice", "pad", "concat", "resize", "max_pool", "avg_pool", "reduce_sum", "reduce_mean",
-    "reduce_max", "reduce_min", "depth_to_space", "leaky_relu", "clip", "prelu", "add", "sub", "mul", "div", "pow",
-    "dropout", "map",
+    "reshape",
+    "transpose",
+    "slice",
+    "pad",
+    "concat",
+    "resize",
+    "max_pool",
+    "avg_pool",
+    "reduce_sum",
+    "reduce_mean",
+    "reduce_max",
+    "reduce_min",
+    "depth_to_space",
+    "leaky_relu",
+    "clip",
+    "prelu",
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "pow",
+    "dropout",
+    "map",
 ];
 
 #[rustfmt::skip]

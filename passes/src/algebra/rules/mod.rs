@@ -39,7 +39,11 @@ mod tests {
         assert_eq!(names.len(), all().count());
         for rule in all() {
             for tag in rule.on {
-                assert!(*tag == "proj" || table::find(tag).is_some(), "{}: there is no operation {tag}", rule.name);
+                assert!(
+                    *tag == "proj" || table::find(tag).is_some(),
+                    "{}: there is no operation {tag}",
+                    rule.name
+                );
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Padding as part of the window that reads it.
 
-use super::super::rule::{Cx, Found, Holds::Exact, Holds::Finite, Rule, apply, class, Expr};
+use super::super::rule::{Cx, Expr, Found, Holds::Exact, Holds::Finite, Rule, apply, class};
 use super::super::term::Term;
 use super::rule;
 use crate::log::Reason;
@@ -32,7 +32,9 @@ fn joined(pads: &[i64], own: &Padding) -> Result<Padding, Reason> {
 fn constant_pads<'a>(cx: &'a Cx<'_>, window: &Term) -> Vec<(&'a Term, &'a [i64], f64)> {
     cx.terms(window.args[0], "pad")
         .filter_map(|t| match cx.op(t) {
-            Op::Pad { pads, mode: PadMode::Constant(c) } if pads.len() >= 6 => Some((t, pads.as_slice(), c.0)),
+            Op::Pad { pads, mode: PadMode::Constant(c) } if pads.len() >= 6 => {
+                Some((t, pads.as_slice(), c.0))
+            }
             _ => None,
         })
         .collect()
@@ -67,8 +69,8 @@ fn pool_padding(pads: &[i64], pool: &PoolAttrs) -> Result<PoolAttrs, Reason> {
 fn max_pool_absorb_pad(cx: &Cx<'_>, term: &Term, found: &mut Found) {
     let Op::MaxPool(pool) = cx.op(term) else { return };
     for (inner, pads, value) in constant_pads(cx, term) {
-        let loses = value == f64::NEG_INFINITY
-            || cx.facts(inner.args[0]).range.is_some_and(|(low, _)| value <= low);
+        let loses =
+            value == f64::NEG_INFINITY || cx.facts(inner.args[0]).range.is_some_and(|(low, _)| value <= low);
         if !loses {
             found.refuse(Reason::PadValue { value: value.to_string() });
             continue;

@@ -1,7 +1,9 @@
 //! Rectifiers as slopes: equal slopes, slopes of slopes, scales and pools that change places with rectifiers.
 
 use super::super::factor::Factor;
-use super::super::rule::{Cx, Expr, Found, Holds::Exact, Holds::Finite, Rule, apply, class, mul, number, unary};
+use super::super::rule::{
+    Cx, Expr, Found, Holds::Exact, Holds::Finite, Rule, apply, class, mul, number, unary,
+};
 use super::super::term::Term;
 use super::rule;
 use crate::log::Reason;
@@ -190,9 +192,9 @@ pub(super) fn as_slope(cx: &Cx<'_>, param: Id, x: Id) -> Option<(Expr, Vec<usize
     if ty.rank() > 1
         && let Ok(factor) = Factor::of(cx, param, ty, 1)
     {
-        let slope = factor.full_vector().unwrap_or_else(|| {
-            super::super::rule::reshape(class(param), vec![Dim::Const(1)])
-        });
+        let slope = factor
+            .full_vector()
+            .unwrap_or_else(|| super::super::rule::reshape(class(param), vec![Dim::Const(1)]));
         return Some((slope, vec![1]));
     }
     let offset = ty.rank().checked_sub(shape.len())?;
