@@ -34,5 +34,5 @@ pub fn parse(sources: &SourceMap, file: FileId, diagnostics: &mut Diagnostics) -
     parser::parse_file(text, file, lexed, diagnostics)
 }
 
-pub use fmt::format;
-pub use text::{escape, is_path, is_word};
+pub use fmt::{any_name, format, parameter_name, value_name};
+pub use text::{escape, is_name, is_path, is_word};

@@ -1,5 +1,7 @@
 //! Spelling shared by the reader and the writers: words, label paths and string escapes.
 
+use super::token::Keyword;
+
 /// A name: ASCII letters, digits and `_`, not beginning with a digit.
 pub fn is_word(text: &str) -> bool {
     text.bytes().next().is_some_and(is_word_start) && text.bytes().all(is_word_byte)
@@ -11,6 +13,11 @@ pub fn is_path(text: &str) -> bool {
         |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|byte| byte.is_ascii_digit());
     let mut parts = text.split('.');
     parts.next().is_some_and(is_word) && parts.all(|part| is_word(part) || number(part))
+}
+
+/// A word that is no keyword, and so can be written as a name.
+pub fn is_name(text: &str) -> bool {
+    is_word(text) && Keyword::from_text(text).is_none() && !matches!(text, "inf" | "nan")
 }
 
 /// The text as it stands between the quotes of a string literal.

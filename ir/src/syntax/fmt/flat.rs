@@ -4,7 +4,7 @@ use super::super::ast::{
     Arg, BinaryOp, Body, Call, DefaultEntry, Expr, ExprKind, Fact, Ident, Param, ParamDecl, Pattern,
     Provenance, ResultDecl, Stmt, StmtKind, Str, StrPart, Type, TypeKind, UnaryOp,
 };
-use super::super::text::{escape, is_path, is_word_byte};
+use super::super::text::{escape, is_name, is_path, is_word_byte};
 
 /// The node does not fit or needs several lines.
 pub struct Broken;
@@ -296,7 +296,7 @@ impl Flat {
     }
 
     pub fn param(&mut self, param: &Param) -> Fits {
-        self.push(&param.name.text)?;
+        self.push(&any_name(&param.name.text))?;
         if let Some(ty) = &param.ty {
             self.push(": ")?;
             self.ty(ty)?;
@@ -310,7 +310,7 @@ impl Flat {
 
     pub fn result(&mut self, result: &ResultDecl) -> Fits {
         if let Some(name) = &result.name {
-            self.push(&name.text)?;
+            self.push(&any_name(&name.text))?;
         }
         if result.name.is_some() && result.ty.is_some() {
             self.push(": ")?;
@@ -371,6 +371,11 @@ pub fn unary(op: UnaryOp) -> &'static str {
         UnaryOp::Negate => "-",
         UnaryOp::Not => "!",
     }
+}
+
+/// A name of an input or result: bare where it can be.
+pub fn any_name(name: &str) -> String {
+    if is_name(name) { name.to_owned() } else { value_name(name) }
 }
 
 /// `%name`, quoted if need be.

@@ -6,6 +6,8 @@
 mod flat;
 mod layout;
 
+pub use flat::{any_name, parameter_name, value_name};
+
 use super::ast::File;
 use crate::diag::{Diagnostics, FileId, SourceMap};
 

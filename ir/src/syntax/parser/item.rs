@@ -140,10 +140,24 @@ impl Parser<'_> {
 
     fn param(&mut self) -> Parsed<Param> {
         let start = self.peek().start;
-        let name = self.name("a parameter")?;
+        let name = self.any_name("a parameter")?;
         let ty = if self.eat(":") { Some(self.ty()?) } else { None };
         let default = if self.eat("=") { Some(self.expr()?) } else { None };
         Ok(Param { name, ty, default, span: self.span_from(start) })
+    }
+
+    /// A name, or any text as in `%"input.1"`, which imported models need.
+    fn any_name(&mut self, what: &str) -> Parsed<Ident> {
+        let token = self.peek();
+        if token.kind != TokenKind::Value {
+            return self.name(what);
+        }
+        let (name, result) = self.value_ref(token)?;
+        if result.is_some() {
+            return Err(self.unexpected(what));
+        }
+        self.bump();
+        Ok(name)
     }
 
     fn results(&mut self) -> Parsed<Vec<ResultDecl>> {
@@ -160,7 +174,7 @@ impl Parser<'_> {
         let (name, ty): (Option<Ident>, Option<Type>) = if typed {
             (None, Some(self.ty()?))
         } else {
-            let name = self.name("the name or the type of a result")?;
+            let name = self.any_name("the name or the type of a result")?;
             let ty = if self.eat(":") { Some(self.ty()?) } else { None };
             (Some(name), ty)
         };

@@ -1,0 +1,113 @@
+//! Elaboration: the tree of a model file becomes a typed graph.
+//!
+//! Blocks, loops and conditions run here, on constants; what is left are operations on tensors. An expression that is
+//! wrong gets a *poison* value, which silences whatever follows from it, so that all independent errors of a file are
+//! reported at once. Everything is bounded: steps, nodes, list lengths, call depth.
+//!
+//! `module` loads files, `cx` holds the state, `eval` and `arith` compute constants, `stmt` runs bodies, `call` finds
+//! what a call means, `op_call` makes nodes, `param` their parameters, `init` their initial values, `model` the whole.
+
+mod args;
+mod arith;
+mod call;
+mod cx;
+mod eval;
+mod facts;
+mod init;
+mod model;
+mod module;
+mod op_call;
+mod param;
+mod stmt;
+mod types;
+mod value;
+
+use crate::diag::{Diagnostic, Diagnostics, FileId, SourceMap};
+use crate::graph::Graph;
+use crate::syntax::ast::{Function, FunctionKind, Item};
+
+/// How deeply blocks may call each other.
+pub const MAX_CALL_DEPTH: usize = 64;
+/// Most evaluation steps of a file; bounds the time.
+pub const MAX_STEPS: u64 = 3_000_000;
+/// Most files that one model may use.
+pub const MAX_FILES: usize = 64;
+
+/// Reads the files that `use` names.
+pub trait Loader {
+    /// The text of a file. `path` is relative to the folder of the first file, uses `/` and never leaves the folder.
+    /// An error is a sentence for the user.
+    fn load(&mut self, path: &str) -> Result<String, String>;
+}
+
+/// A loader for texts that may use no other files.
+pub struct NoFiles;
+
+impl Loader for NoFiles {
+    fn load(&mut self, _path: &str) -> Result<String, String> {
+        Err("this text cannot use other files".to_owned())
+    }
+}
+
+/// A file with its models, elaborated.
+pub struct Program {
+    /// In the order of the file.
+    pub models: Vec<Graph>,
+}
+
+impl Program {
+    /// Picks a model: the named one; without a name `main`, or the last.
+    pub fn select(mut self, name: Option<&str>) -> Result<Graph, String> {
+        let names: Vec<String> = self.models.iter().map(|model| format!("`{}`", model.name)).collect();
+        let wanted = name.unwrap_or("main");
+        let found = self.models.iter().position(|model| model.name == wanted);
+        match (found, name) {
+            (Some(at), _) => Ok(self.models.swap_remove(at)),
+            (None, Some(name)) => {
+                Err(format!("there is no model `{name}`; the file has {}", names.join(", ")))
+            }
+            (None, None) => self.models.pop().ok_or_else(|| "the file has no model".to_owned()),
+        }
+    }
+}
+
+/// Elaborates all models of a file of the source map. Errors and warnings go to `diagnostics`; with any error the
+/// result is `None`. Used files are added to the source map.
+pub fn compile(
+    sources: &mut SourceMap,
+    file: FileId,
+    loader: &mut dyn Loader,
+    diagnostics: &mut Diagnostics,
+) -> Option<Program> {
+    let modules = module::load(sources, file, loader, diagnostics);
+    let root = &modules[0];
+    let model = |item: &'_ Item| matches!(item, Item::Function(f) if f.kind == FunctionKind::Model);
+    if !root.broken && !root.ast.items.iter().any(model) {
+        let file = crate::diag::Span::new(file, 0, 0);
+        diagnostics.push(
+            Diagnostic::error("E0205-no-model", "the file has no model")
+                .label(file, "no `model` in this file")
+                .help("write `model name(x: f32[N, 3, H, W]) { … }`"),
+        );
+    }
+    let mut models = Vec::new();
+    for item in &root.ast.items {
+        if let Item::Function(function @ Function { kind: FunctionKind::Model, .. }) = item {
+            models.push(cx::Cx::new(&modules, diagnostics).model(function));
+        }
+    }
+    if diagnostics.has_errors() {
+        return None;
+    }
+    models.into_iter().collect::<Option<Vec<Graph>>>().map(|models| Program { models })
+}
+
+/// Elaborates one text without `use`, for tests and simple programs. The error is the rendered report.
+pub fn compile_text(name: &str, text: &str) -> Result<Graph, String> {
+    let (mut sources, file) = SourceMap::single(name, text);
+    let mut diagnostics = Diagnostics::new();
+    match compile(&mut sources, file, &mut NoFiles, &mut diagnostics) {
+        Some(program) => program.select(None),
+        None => Err(diagnostics.render(&sources)),
+    }
+}
