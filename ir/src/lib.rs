@@ -3,6 +3,7 @@
 //! This crate holds the nouns that the other crates share. It knows nothing of egg, Cranelift, files or threads.
 
 pub mod bind;
+pub mod builder;
 pub mod diag;
 pub mod dim;
 pub mod dtype;
@@ -21,6 +22,8 @@ pub mod syntax;
 pub mod target;
 #[cfg(test)]
 mod test_util;
+#[doc(hidden)]
+pub mod testing;
 pub mod types;
 pub mod verify;
 pub use dim::{Dim, DimFacts};
