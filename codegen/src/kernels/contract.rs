@@ -104,9 +104,12 @@ fn products(
         return;
     }
     let factors: Vec<V> = (0..vectors).map(|vector| load(builder, vector)).collect();
-    for (&pixel, row) in pixels.iter().zip(accumulators) {
-        let input = builder.vector(VectorOp::LoadSplat(indexed(pixel, offset, input_offset)));
+    let dup: usize = std::env::var("DUP").ok().and_then(|v| v.parse().ok()).unwrap_or(99);
+    for (index, (&pixel, row)) in pixels.iter().zip(accumulators).enumerate() {
+        let place = indexed(pixel, offset, input_offset);
+        let shared = (index % 6 >= dup).then(|| builder.vector(VectorOp::LoadSplat(place)));
         for (&accumulator, &weight) in row.iter().zip(&factors) {
+            let input = shared.unwrap_or_else(|| builder.vector(VectorOp::LoadSplat(place)));
             builder.set_vector(accumulator, VectorOp::MulAdd(input, weight, accumulator));
         }
     }

@@ -18,7 +18,7 @@
 //!
 //! Borders are no concern of the kernel: the input buffer has a halo, or the caller's tables avoid the outside.
 
-use super::tiles::{Operand, Store, TileArgs, TileShape};
+use super::tiles::{Operand, Store, TileArgs, TileShape, tiling_cost};
 use super::{Cost, Illegal, Program, require};
 use crate::target::Target;
 use serde::{Deserialize, Serialize};
@@ -111,15 +111,8 @@ impl Tile {
             (_, false) => &[(6, 2), (4, 2), (8, 1), (3, 3), (2, 4), (1, 8)],
         };
         let cost = |&&(p, v): &&(u8, u8)| {
-            let (p, v) = (i64::from(p), i64::from(v));
-            let groups = (vectors + v - 1) / v;
-            // Cycles of one reduction element, in quarters: multiply-adds at two a cycle, loads at two a cycle,
-            // and a dependent multiply-add every four cycles. The last, smaller tile is counted like a whole one
-            // unless there is only that one.
-            let tile = |height: i64| (2 * height * v).max(2 * (height + v)).max(16) + 1;
-            let full = pixels / p;
-            let rest = pixels % p;
-            groups * (full * tile(p) + if rest > 0 { tile(rest) } else { 0 })
+            let groups = (vectors + i64::from(v) - 1) / i64::from(v);
+            groups * tiling_cost(p, v, pixels)
         };
         let &(pixels, vectors) = candidates.iter().min_by_key(cost).unwrap_or(&(1, 1));
         Tile { pixels, vectors }
@@ -148,6 +141,7 @@ mod tests {
         assert_eq!(choose(3136, 256), (6, 2));
         assert_eq!(choose(3136, 12), (4, 3));
         assert_eq!(choose(1, 4096), (1, 8));
-        assert!(choose(3136, 3).1 == 1);
+        assert_eq!(choose(49, 512), (6, 2));
+        assert_eq!(choose(3136, 3).1, 1);
     }
 }

@@ -158,21 +158,43 @@ pub fn tile_heights(pixels: u8) -> Vec<u8> {
 
 /// `table[remaining]` is the height of the next tile; counts past the end take the tallest tile.
 pub fn tile_table(pixels: u8, vectors: u8) -> Vec<i64> {
-    // A tile costs its pixels, but not less than eight accumulators keep the multiply-add units busy; half a
-    // pixel is for its prologue and epilogue.
+    tilings(pixels, vectors).into_iter().map(|(_, height)| height).collect()
+}
+
+/// Estimated cost of all tiles of `count` pixels, in sixths of a cycle per reduction element.
+pub fn tiling_cost(pixels: u8, vectors: u8, count: i64) -> i64 {
+    let best = tilings(pixels, vectors);
+    let tallest = i64::from(pixels);
+    let excess = count - (best.len() as i64 - 1);
+    let full = (excess + tallest - 1).max(0) / tallest;
+    let rest = (count - full * tallest).max(0) as usize;
+    full * tile_cost(tallest, i64::from(vectors)) + best.get(rest).map_or(0, |&(cost, _)| cost)
+}
+
+/// Two multiply-adds and three loads a cycle; a dependent multiply-add every four cycles; a little for the tile's
+/// prologue and epilogue.
+fn tile_cost(height: i64, vectors: i64) -> i64 {
+    let products = height * vectors;
+    (3 * products).max(2 * (products + vectors)).max(24) + 1
+}
+
+/// For each small count of pixels the cost of its best tiling, and the height of that tiling's first tile.
+fn tilings(pixels: u8, vectors: u8) -> Vec<(i64, i64)> {
     let heights = tile_heights(pixels);
-    let cost = |height: i64| 2 * height.max(8 / i64::from(vectors)) + 1;
     let mut best = vec![(0i64, 0i64)];
     for remaining in 1..4 * i64::from(pixels) {
         let choice = heights
             .iter()
             .map(|&height| i64::from(height))
             .filter(|&height| height <= remaining)
-            .map(|height| (best[(remaining - height) as usize].0 + cost(height), height))
+            .map(|height| {
+                let rest = best[(remaining - height) as usize].0;
+                (rest + tile_cost(height, i64::from(vectors)), height)
+            })
             .min_by_key(|&(cost, height)| (cost, -height));
         best.push(choice.unwrap_or((0, 1)));
     }
-    best.into_iter().map(|(_, height)| height).collect()
+    best
 }
 
 impl TileShape<'_> {

@@ -1,7 +1,7 @@
 //! Tile IR to Cranelift IR, statement by statement.
 //!
 //! Registers become frontend variables, which are put into SSA form on the way. Memory accesses are declared not to
-//! trap: the plan's verifier has proved their ranges. Loops are rotated (one branch an iteration).
+//! trap: the plan's verifier has proved their ranges. Loops are tested at their head.
 
 use crate::tile::{
     self, ARGUMENTS, Address, Condition, FloatCompare, I, IntCompare, IntOp, Right, Rounding, Statement, V,
@@ -11,7 +11,7 @@ use cranelift_codegen::Context;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4, I64};
 use cranelift_codegen::ir::{
-    AbiParam, ConstantData, Endianness, InstBuilder, MemFlagsData, Signature, Type, Value,
+    AbiParam, Block, ConstantData, Endianness, InstBuilder, MemFlagsData, Signature, Type, Value,
 };
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
@@ -83,15 +83,12 @@ impl Lowering<'_> {
             }
             Statement::Loop { count, body } => self.counted(*count, body),
             Statement::While { condition, body } => {
-                let (start, exit) = (self.builder.create_block(), self.builder.create_block());
+                let (head, inside, exit) = self.loop_blocks();
                 let holds = self.condition(condition);
-                self.builder.ins().brif(holds, start, &[], exit, &[]);
-                self.builder.switch_to_block(start);
+                self.builder.ins().brif(holds, inside, &[], exit, &[]);
+                self.enter(inside);
                 self.block(body);
-                let holds = self.condition(condition);
-                self.builder.ins().brif(holds, start, &[], exit, &[]);
-                self.builder.seal_block(start);
-                self.enter(exit);
+                self.close_loop(head, exit);
             }
             Statement::If { condition, then, otherwise } => {
                 let (yes, exit) = (self.builder.create_block(), self.builder.create_block());
@@ -112,24 +109,40 @@ impl Lowering<'_> {
     }
 
     fn counted(&mut self, count: I, body: &[Statement]) {
-        let (start, exit) = (self.builder.create_block(), self.builder.create_block());
         let left = self.builder.declare_var(I64);
         let count = self.int(count);
         self.builder.def_var(left, count);
-        let any = self.builder.ins().icmp_imm_s(IntCC::SignedGreaterThan, count, 0);
-        self.builder.ins().brif(any, start, &[], exit, &[]);
-        self.builder.switch_to_block(start);
+        let (head, inside, exit) = self.loop_blocks();
+        let now = self.builder.use_var(left);
+        let any = self.builder.ins().icmp_imm_s(IntCC::SignedGreaterThan, now, 0);
+        self.builder.ins().brif(any, inside, &[], exit, &[]);
+        self.enter(inside);
         self.block(body);
         let now = self.builder.use_var(left);
         let next = self.builder.ins().iadd_imm_s(now, -1);
         self.builder.def_var(left, next);
-        self.builder.ins().brif(next, start, &[], exit, &[]);
-        self.builder.seal_block(start);
+        self.close_loop(head, exit);
+    }
+
+    /// Head, body and exit of a loop that is tested at the head.
+    ///
+    /// A test at the end would pass the accumulators to two blocks. Cranelift then counts them, and all that they
+    /// are computed from, as used twice, and no longer folds loads into memory operands.
+    fn loop_blocks(&mut self) -> (Block, Block, Block) {
+        let [head, inside, exit] = std::array::from_fn(|_| self.builder.create_block());
+        self.builder.ins().jump(head, &[]);
+        self.builder.switch_to_block(head);
+        (head, inside, exit)
+    }
+
+    fn close_loop(&mut self, head: Block, exit: Block) {
+        self.builder.ins().jump(head, &[]);
+        self.builder.seal_block(head);
         self.enter(exit);
     }
 
     /// Continues in a block whose predecessors are all known.
-    fn enter(&mut self, block: cranelift_codegen::ir::Block) {
+    fn enter(&mut self, block: Block) {
         self.builder.switch_to_block(block);
         self.builder.seal_block(block);
     }

@@ -1,0 +1,200 @@
+//! Elementwise functions against f64, over all exponents and special values, at every level.
+
+use crate::common::{Call, run_everywhere};
+use rectify_ir::kernel::{
+    Access, Binary, Descriptor, Element, Nest, NestArgs, NestOperand, NestStream, Program, Reg, Step, Unary,
+    Vectorise,
+};
+
+/// Applies a program to columns of operands, everywhere.
+fn apply(program: &Program, columns: &[Vec<f32>]) -> Vec<f32> {
+    let count = columns[0].len() as i64;
+    let nest = Nest {
+        lanes: 4,
+        element: Element::F32,
+        output_dims: 1,
+        reduce_dims: 0,
+        task_dims: 1,
+        vectorise: Vectorise::Output,
+        output: vec![Access::One],
+        operands: vec![NestOperand { access: vec![Access::One], tables: vec![] }; columns.len()],
+        body: program.clone(),
+        reduce: None,
+        finals: vec![],
+        finalize: Program::acc(),
+    };
+    let stream = NestStream { base: 0, strides: vec![4], tables: vec![] };
+    let args = NestArgs {
+        extents: vec![count],
+        block: 1000,
+        output: stream.clone(),
+        operands: vec![stream; columns.len()],
+        finals: vec![],
+    };
+    run_everywhere(&Call {
+        kernel: &Descriptor::Nest(nest.clone()),
+        args: &args.build(&nest).expect("legal arguments"),
+        tasks: args.tasks(&nest),
+        spans: &args.spans(&nest),
+        inputs: columns,
+    })
+}
+
+/// Every exponent with several mantissas, both signs, and the special values.
+fn samples() -> Vec<f32> {
+    let mut values = vec![0.0, f32::INFINITY, f32::NAN, f32::from_bits(1), f32::from_bits(0x007f_ffff)];
+    for exponent in 0..=254u32 {
+        for mantissa in [0, 1, 0x12_3456, 0x35_04f2, 0x35_04f3, 0x35_04f4, 0x40_0000, 0x6b_cdef, 0x7f_ffff] {
+            values.push(f32::from_bits(exponent << 23 | mantissa));
+        }
+    }
+    // The interesting middle, densely.
+    values.extend((0..4000).map(|k| k as f32 * 0.0271));
+    values.extend((0..2000).map(|k| k as f32 * 0.0007));
+    let negative: Vec<f32> = values.iter().map(|value| -value).collect();
+    values.extend(negative);
+    values
+}
+
+/// Distance in units in the last place of the true value.
+fn error_ulp(got: f32, want: f64) -> f64 {
+    let rounded = want as f32;
+    if rounded.is_nan() || got.is_nan() || rounded.is_infinite() || got.is_infinite() {
+        let near_overflow = rounded.is_infinite() && got == f32::MAX.copysign(rounded);
+        let same = (rounded.is_nan() && got.is_nan()) || rounded == got || near_overflow;
+        return if same { 0.0 } else { f64::INFINITY };
+    }
+    let magnitude = rounded.abs().max(f32::MIN_POSITIVE);
+    let ulp = f64::from(f32::from_bits(magnitude.to_bits() + 1)) - f64::from(magnitude);
+    (f64::from(got) - want).abs() / ulp
+}
+
+fn check(op: Unary, limit_ulp: f64, absolute: f64) {
+    let mut program = Program::copy();
+    program.unary(op, Reg(0));
+    let values = samples();
+    let mut worst = (0.0, 0.0, 0.0);
+    for (&x, got) in values.iter().zip(apply(&program, std::slice::from_ref(&values))) {
+        let want = op.evaluate(f64::from(x));
+        let error = error_ulp(got, want);
+        let close = (f64::from(got) - want).abs() <= absolute;
+        if error > worst.0 && !close {
+            worst = (error, x, got);
+        }
+    }
+    let want = op.evaluate(f64::from(worst.1));
+    assert!(worst.0 <= limit_ulp, "{op}({}) = {}, not {want}: {} ulp", worst.1, worst.2, worst.0);
+}
+
+#[test]
+fn exact_functions() {
+    for op in [
+        Unary::Neg,
+        Unary::Abs,
+        Unary::Sqrt,
+        Unary::Reciprocal,
+        Unary::Floor,
+        Unary::Ceil,
+        Unary::Round,
+        Unary::Relu,
+        Unary::Leaky { alpha: 0.25.into() },
+        Unary::Leaky { alpha: (-3.0).into() },
+        Unary::Clip { min: 0.0.into(), max: 6.0.into() },
+    ] {
+        check(op, 0.5, 0.0);
+    }
+}
+
+#[test]
+fn transcendental_functions() {
+    for op in [
+        Unary::Exp,
+        Unary::Log,
+        Unary::Tanh,
+        Unary::Sigmoid,
+        Unary::Erf,
+        Unary::Softplus,
+        Unary::Elu { alpha: 1.0.into() },
+        Unary::Elu { alpha: 0.3.into() },
+    ] {
+        check(op, 4.0, 0.0);
+    }
+}
+
+/// These end in products or sums that cancel: exact to a few ulp or to a small absolute error.
+#[test]
+fn composite_functions() {
+    for op in [
+        Unary::GeluErf,
+        Unary::GeluTanh,
+        Unary::Silu,
+        Unary::HardSwish,
+        Unary::HardSigmoid { alpha: 0.2.into(), beta: 0.5.into() },
+    ] {
+        check(op, 8.0, 3e-7);
+    }
+}
+
+#[test]
+fn binary_functions() {
+    let special = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        2.0,
+        3.0,
+        -2.5,
+        0.3,
+        1e-40,
+        1e30,
+        -1e30,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+    ];
+    let (left, right): (Vec<f32>, Vec<f32>) =
+        special.iter().flat_map(|&a| special.iter().map(move |&b| (a, b))).unzip();
+    for op in [
+        Binary::Add,
+        Binary::Sub,
+        Binary::Mul,
+        Binary::Div,
+        Binary::Max,
+        Binary::Min,
+        Binary::Prelu,
+        Binary::Gt,
+        Binary::Lt,
+        Binary::Ge,
+        Binary::Le,
+        Binary::Eq,
+        Binary::Pow,
+    ] {
+        let mut program = Program::copy();
+        let b = program.push(Step::Load(1));
+        program.binary(op, Reg(0), b);
+        for ((&a, &b), got) in left.iter().zip(&right).zip(apply(&program, &[left.clone(), right.clone()])) {
+            let want = op.evaluate(f64::from(a), f64::from(b));
+            let limit = if op == Binary::Pow { 100.0 } else { 0.5 };
+            assert!(error_ulp(got, want) <= limit, "{op}({a}, {b}) = {got}, not {want}");
+        }
+    }
+}
+
+#[test]
+fn selection() {
+    // A comparison that is also used as a number, and a condition that is none.
+    let mut program = Program::copy();
+    let b = program.push(Step::Load(1));
+    let greater = program.binary(Binary::Gt, Reg(0), b);
+    let chosen = program.push(Step::Select(greater, Reg(0), b));
+    let other = program.push(Step::Select(b, chosen, Reg(0)));
+    program.binary(Binary::Add, other, greater);
+    let left = vec![1.0, 5.0, f32::NAN, -2.0, 3.0];
+    let right = vec![2.0, 4.0, 1.0, 0.0, f32::NAN];
+    let got = apply(&program, &[left.clone(), right.clone()]);
+    for ((&a, &b), got) in left.iter().zip(&right).zip(got) {
+        let want = program.evaluate(f64::NAN, &[f64::from(a), f64::from(b)]);
+        assert!(error_ulp(got, want) == 0.0, "({a}, {b}) -> {got}, not {want}");
+    }
+}
