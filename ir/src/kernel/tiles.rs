@@ -50,7 +50,7 @@ pub enum TaskOrder {
 }
 
 /// Strides of a stream, in bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stream {
     pub base: i64,
     /// Between groups.
@@ -64,14 +64,14 @@ pub struct Stream {
 }
 
 /// Input offsets of the reduction steps, in bytes from a pixel's address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StepArgs {
     Table(Vec<i64>),
     Linear { count: i64, stride: i64 },
 }
 
 /// The run-time arguments of a pixel-tile kernel.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TileArgs {
     pub groups: i64,
     /// Output channels of one group, without padding.
