@@ -204,9 +204,13 @@ impl Work {
         }
     }
 
-    /// The mean of the neighbours; chains of bends count more, so that long edges become straight.
+    /// The mean of the neighbours. Long edges become straight, and chains of boxes are not drawn aside by them.
     fn wish(&self, b: usize) -> f64 {
-        let weight = |m: usize| if b >= self.boxes && m >= self.boxes { 4.0 } else { 1.0 };
+        let weight = |m: usize| match (b >= self.boxes, m >= self.boxes) {
+            (true, true) => 4.0,
+            (false, false) => 1.0,
+            (true, false) | (false, true) => 0.1,
+        };
         let (mut sum, mut total) = (0.0, 0.0);
         for m in self.above[b].iter().chain(&self.below[b]) {
             sum += weight(*m) * self.x[*m];
@@ -323,8 +327,12 @@ impl Work {
         let place = |b: usize| {
             let layer = self.layer_of[b];
             let band = band_of[layer];
-            let slack = (self.layer_height(layer) - self.sizes[b].1) / 2.0;
+            // A bend runs along the whole layer, so that its edge passes beside the boxes.
+            let slack = if b < self.boxes { (self.layer_height(layer) - self.sizes[b].1) / 2.0 } else { 0.0 };
             Place { x: self.x[b] + shift[band], y: top[layer] + slack, band }
+        };
+        let height_of = |b: usize| {
+            if b < self.boxes { self.sizes[b].1 } else { self.layer_height(self.layer_of[b]) }
         };
         let mut lanes = vec![0usize; cuts.len()];
         let paths = self
@@ -334,10 +342,8 @@ impl Work {
                 let mut path = Vec::new();
                 for pair in chain.windows(2) {
                     let (a, b) = (place(pair[0]), place(pair[1]));
-                    let bottom = (a.x, a.y + self.sizes[pair[0]].1);
-                    if path.is_empty() {
-                        path.push(bottom);
-                    }
+                    let bottom = (a.x, a.y + height_of(pair[0]));
+                    path.push(bottom);
                     if a.band != b.band {
                         // Down below the box, into the gutter, up above all boxes, and down to the target.
                         let lane = lanes[a.band];

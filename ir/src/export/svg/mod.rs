@@ -51,8 +51,8 @@ struct Card {
 
 impl Card {
     fn size(&self) -> (f64, f64) {
-        let heading = self.heading.chars().count() as f64 * 1.12 * CHARACTER;
-        let label = self.label.chars().count() as f64 * CHARACTER * 0.92 + 8.0;
+        let heading = self.heading.chars().count() as f64 * 1.2 * CHARACTER;
+        let label = self.label.chars().count() as f64 * CHARACTER + 8.0;
         let note =
             self.annotation.iter().map(|a| a.text.chars().count() as f64 * CHARACTER).fold(0.0, f64::max);
         let body = self.lines.iter().map(|l| l.chars().count() as f64 * CHARACTER).fold(note, f64::max);
@@ -110,11 +110,19 @@ fn cards(graph: &Graph, options: &SvgOptions) -> (Vec<Card>, Vec<(usize, usize)>
         }
         let mut lines = vec![shorten(&types(node), MOST_CHARACTERS)];
         let params = param_operands(graph, node, &param_only);
-        for (role, _, ty) in params.iter().take(4) {
-            lines.push(shorten(&format!("{role} {}", type_text(ty)), MOST_CHARACTERS));
+        // Parameters of one type share a line: `scale, shift, mean, var [64]`.
+        let mut rows: Vec<(String, &crate::TensorType)> = Vec::new();
+        for (role, _, ty) in &params {
+            match rows.last_mut() {
+                Some((roles, last)) if last == ty => *roles = format!("{roles}, {role}"),
+                _ => rows.push((role.clone(), ty)),
+            }
         }
-        if params.len() > 4 {
-            lines.push(format!("and {} more parameters", params.len() - 4));
+        for (roles, ty) in rows.iter().take(4) {
+            lines.push(shorten(&format!("{roles} {}", type_text(ty)), MOST_CHARACTERS));
+        }
+        if rows.len() > 4 {
+            lines.push(format!("and {} more rows of parameters", rows.len() - 4));
         }
         let total: u64 = params.iter().filter_map(|(_, _, ty)| elements(ty)).sum();
         if total >= 1_000
