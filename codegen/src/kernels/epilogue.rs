@@ -124,8 +124,7 @@ fn looped(builder: &mut Builder, shape: &TileShape, program: &Program, task: &Ta
     let streams = stream_indices(shape);
     // Vectors of the tile that hold at least one real channel.
     let present = builder.int(IntOp::AddConst(task.channels_left, lanes - 1));
-    let per_vector = builder.int(IntOp::Const(lanes));
-    let present = builder.int(IntOp::Div(present, per_vector));
+    let (present, _) = builder.split(present, lanes as usize);
     let present = builder.least(present, Right::Constant(vectors as i64));
     let addresses = builder.int(IntOp::Copy(scratch));
     let row = builder.int(IntOp::AddConst(scratch, shape.accumulator_offset() as i64));

@@ -189,9 +189,9 @@ impl Generator<'_> {
         } else if self.nest.reduce.is_none() {
             self.elementwise(builder, &place, dim, count);
         } else {
-            let lanes = builder.lanes() as i64;
-            let (vectors, rest) = split(builder, count, lanes);
-            for (count, width, step) in [(vectors, Width::Full, lanes), (rest, Width::One, 1)] {
+            let lanes = builder.lanes();
+            let (vectors, rest) = builder.split(count, lanes);
+            for (count, width, step) in [(vectors, Width::Full, lanes as i64), (rest, Width::One, 1)] {
                 builder.repeat(count, |builder| {
                     let inner = self.enter(builder, &place, dim);
                     self.element(builder, &inner, width);
@@ -223,9 +223,9 @@ impl Generator<'_> {
                 });
             builder.store(indexed(place.cursors[0], index, offset), result, width);
         };
-        let lanes = builder.lanes() as i64;
+        let lanes = builder.lanes();
         let unroll = if self.nest.body.weight() <= UNROLLED_WEIGHT { UNROLL } else { 1 };
-        let (rounds, rest) = split(builder, count, lanes * unroll as i64);
+        let (rounds, rest) = builder.split(count, lanes * unroll);
         builder.repeat(rounds, |builder| {
             for vector in 0..unroll {
                 value(builder, Width::Full, vector * bytes);
@@ -233,7 +233,7 @@ impl Generator<'_> {
             builder.bump(index, (unroll * bytes) as i64);
         });
         let (vectors, rest) =
-            if unroll > 1 { split(builder, rest, lanes) } else { (builder.int(IntOp::Const(0)), rest) };
+            if unroll > 1 { builder.split(rest, lanes) } else { (builder.int(IntOp::Const(0)), rest) };
         if unroll > 1 {
             builder.repeat(vectors, |builder| {
                 value(builder, Width::Full, 0);
@@ -360,7 +360,7 @@ impl Generator<'_> {
             return;
         }
         let place = self.fresh(builder, &place);
-        let step = if tail.is_some() { builder.lanes() as i64 } else { 1 };
+        let step = if tail.is_some() { builder.lanes() } else { 1 };
         let accumulate = |builder: &mut Builder, accumulator: V, width: Width, step: i64| {
             let inner = self.enter(builder, &place, dim);
             let value = self.body(builder, &inner, width);
@@ -368,15 +368,15 @@ impl Generator<'_> {
             builder.set_vector(accumulator, VectorOp::Copy(sum));
             self.advance(builder, &place, dim, step);
         };
-        let (rounds, rest) = split(builder, count, step * accumulators.len() as i64);
+        let (rounds, rest) = builder.split(count, step * accumulators.len());
         builder.repeat(rounds, |builder| {
             for &accumulator in accumulators {
-                accumulate(builder, accumulator, width, step);
+                accumulate(builder, accumulator, width, step as i64);
             }
         });
         let rest = if accumulators.len() > 1 {
-            let (vectors, rest) = split(builder, rest, step);
-            builder.repeat(vectors, |builder| accumulate(builder, accumulators[0], width, step));
+            let (vectors, rest) = builder.split(rest, step);
+            builder.repeat(vectors, |builder| accumulate(builder, accumulators[0], width, step as i64));
             rest
         } else {
             rest
@@ -406,12 +406,6 @@ fn combine(builder: &mut Builder, reduce: Reduce, a: V, b: V) -> V {
         Reduce::Max => maximum(builder, a, b),
         Reduce::Min => minimum(builder, a, b),
     }
-}
-
-/// Quotient and remainder by a constant.
-fn split(builder: &mut Builder, count: I, by: i64) -> (I, I) {
-    let by = builder.int(IntOp::Const(by));
-    (builder.int(IntOp::Div(count, by)), builder.int(IntOp::Rem(count, by)))
 }
 
 // Slots hold eight extents and strides: a nest has no more dims.
