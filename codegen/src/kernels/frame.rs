@@ -9,7 +9,8 @@ use super::epilogue;
 use crate::tile::build::{Builder, at, compare, compare_const, slot};
 use crate::tile::{ARGUMENTS, Function, I, IntCompare, IntOp, Right, V};
 use rectify_ir::kernel::Program;
-use rectify_ir::kernel::tiles::{TileShape, slot, tile_heights};
+use rectify_ir::kernel::tiles::{TileShape, slot};
+use rectify_ir::kernel::tiling::tile_heights;
 use rectify_ir::target::Target;
 
 /// What holds during one task.

@@ -4,7 +4,8 @@
 //! where the deepest of its dims is entered. The dim that is walked in vectors is split in whole vectors and single
 //! elements, both done by the same code at two widths.
 
-use super::math::{self, Constants, maximum, minimum};
+use super::math::Constants;
+use super::program::{evaluate, maximum, minimum};
 use crate::tile::build::{Builder, at, indexed, slot};
 use crate::tile::{ARGUMENTS, Function, I, IntOp, Right, V, VectorOp, Width};
 use rectify_ir::kernel::nest::{self, slot};
@@ -214,13 +215,12 @@ impl Generator<'_> {
         let index = builder.int(IntOp::Const(0));
         let value = |builder: &mut Builder, width: Width, offset: usize| {
             let mut constants = Constants::default();
-            let result =
-                math::evaluate(builder, &mut constants, &self.nest.body, None, &mut |builder, operand| {
-                    fixed[operand as usize].unwrap_or_else(|| {
-                        let cursor = place.cursors[self.operand_stream(operand as usize)];
-                        builder.vector(VectorOp::Load(indexed(cursor, index, offset), width))
-                    })
-                });
+            let result = evaluate(builder, &mut constants, &self.nest.body, None, &mut |builder, operand| {
+                fixed[operand as usize].unwrap_or_else(|| {
+                    let cursor = place.cursors[self.operand_stream(operand as usize)];
+                    builder.vector(VectorOp::Load(indexed(cursor, index, offset), width))
+                })
+            });
             builder.store(indexed(place.cursors[0], index, offset), result, width);
         };
         let lanes = builder.lanes();
@@ -254,16 +254,10 @@ impl Generator<'_> {
                 let reduced = self.reduced(builder, place, reduce, width);
                 let last = self.outputs() - 1;
                 let mut constants = Constants::default();
-                math::evaluate(
-                    builder,
-                    &mut constants,
-                    &self.nest.finalize,
-                    Some(reduced),
-                    &mut |builder, k| {
-                        let stream = self.final_stream(k as usize);
-                        self.load(builder, place, stream, last, width)
-                    },
-                )
+                evaluate(builder, &mut constants, &self.nest.finalize, Some(reduced), &mut |builder, k| {
+                    let stream = self.final_stream(k as usize);
+                    self.load(builder, place, stream, last, width)
+                })
             }
         };
         builder.store(at(place.cursors[0], 0), result, width);
@@ -273,7 +267,7 @@ impl Generator<'_> {
     fn body(&self, builder: &mut Builder, place: &Place, width: Width) -> V {
         let dim = self.nest.vector_dim().unwrap_or(self.nest.dims() - 1);
         let mut constants = Constants::default();
-        math::evaluate(builder, &mut constants, &self.nest.body, None, &mut |builder, operand| {
+        evaluate(builder, &mut constants, &self.nest.body, None, &mut |builder, operand| {
             self.load(builder, place, self.operand_stream(operand as usize), dim, width)
         })
     }
