@@ -7,7 +7,6 @@ pub mod builder;
 pub mod diag;
 pub mod dim;
 pub mod dtype;
-pub mod export;
 pub mod graph;
 pub mod init;
 pub mod interp;

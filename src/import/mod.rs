@@ -1,0 +1,4 @@
+//! Models in other formats: each submodule turns one into a graph.
+
+#[cfg(feature = "onnx")]
+pub mod onnx;

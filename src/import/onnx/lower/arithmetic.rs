@@ -1,0 +1,99 @@
+//! Functions of two and of many tensors, broadcast as in numpy.
+
+use super::super::context::{Cx, Lowered};
+use super::super::problem::Refusal;
+use rectify_ir::Value;
+use rectify_ir::op::{Binary, Unary};
+
+pub fn binary(cx: &mut Cx<'_, '_>) -> Lowered {
+    let b = match cx.op {
+        "Add" => Binary::Add,
+        "Sub" => Binary::Sub,
+        "Mul" => Binary::Mul,
+        "Div" => Binary::Div,
+        op => return Err(Refusal::form(format!("{op} is no function of two tensors"))),
+    };
+    let (x, y) = operands(cx)?;
+    let y = cx.binary(b, x, y)?;
+    cx.set(0, y);
+    Ok(())
+}
+
+/// Base and exponent. Exponents of another type than the base are converted where they are known.
+pub fn pow(cx: &mut Cx<'_, '_>) -> Lowered {
+    let same = cx.ty(0)?.dtype == cx.ty(1)?.dtype;
+    let (x, e) = match cx.known_number(1)? {
+        // One exponent for all elements.
+        Some(e) if cx.ty(1)?.rank() <= cx.ty(0)?.rank() => {
+            let x = cx.value(0)?;
+            if e == 1.0 {
+                return cx.set_alias(0, 0);
+            }
+            if e == 2.0 {
+                let y = cx.binary(Binary::Mul, x, x)?;
+                cx.set(0, y);
+                return Ok(());
+            }
+            if e == 0.5 {
+                let y = cx.unary(Unary::Sqrt, x)?;
+                cx.set(0, y);
+                return Ok(());
+            }
+            (x, cx.scalar(e))
+        }
+        _ if same => operands(cx)?,
+        _ => return Err(Refusal::form("the exponents have another element type than the base")),
+    };
+    let y = cx.binary(Binary::Pow, x, e)?;
+    cx.set(0, y);
+    Ok(())
+}
+
+/// Sum, mean, max or min of any number of tensors.
+pub fn variadic(cx: &mut Cx<'_, '_>) -> Lowered {
+    let b = match cx.op {
+        "Sum" | "Mean" => Binary::Add,
+        "Max" => Binary::Max,
+        "Min" => Binary::Min,
+        op => return Err(Refusal::form(format!("{op} is no function of many tensors"))),
+    };
+    let n = cx.input_count();
+    if n == 0 {
+        return Err(Refusal::malformed(format!("{} has no inputs", cx.op)));
+    }
+    if n == 1 {
+        return cx.set_alias(0, 0);
+    }
+    let (first, second) = if n == 2 { operands(cx)? } else { (cx.value(0)?, cx.value(1)?) };
+    let mut y = cx.binary(b, first, second)?;
+    for i in 2..n {
+        let x = cx.value(i)?;
+        y = cx.binary(b, y, x)?;
+    }
+    if cx.op == "Mean" {
+        y = cx.binary_const(Binary::Div, y, n as f64)?;
+    }
+    cx.set(0, y);
+    Ok(())
+}
+
+/// The two operands. A single number that broadcasts over the other becomes a constant of the graph, so that rewrites see
+/// its value.
+fn operands(cx: &mut Cx<'_, '_>) -> Result<(Value, Value), Refusal> {
+    let (a, b) = (cx.ty(0)?, cx.ty(1)?);
+    if b.dtype.is_float()
+        && b.rank() <= a.rank()
+        && cx.known(0)?.is_none_or(|k| k.elems.len() != 1)
+        && let Some(v) = cx.known_number(1)?
+    {
+        return Ok((cx.value(0)?, cx.scalar(v)));
+    }
+    if a.dtype.is_float()
+        && a.rank() <= b.rank()
+        && cx.known(1)?.is_none_or(|k| k.elems.len() != 1)
+        && let Some(v) = cx.known_number(0)?
+    {
+        return Ok((cx.scalar(v), cx.value(1)?));
+    }
+    Ok((cx.value(0)?, cx.value(1)?))
+}

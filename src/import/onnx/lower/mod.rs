@@ -1,0 +1,132 @@
+//! ONNX operators to operations of the graph: one file a family.
+//!
+//! Each function reads what its operator has in every supported version of the operator set, from the specification. What
+//! it does not read is reported as not understood, so that nothing is ignored silently.
+
+mod activation;
+mod arithmetic;
+mod constant;
+mod conv;
+mod linear;
+mod movement;
+mod norm;
+mod pool;
+mod reduce;
+mod resize;
+mod shape;
+mod slice;
+mod softmax;
+
+use super::context::{Cx, Lowered};
+
+/// Lowers one node.
+pub type Lower = fn(&mut Cx<'_, '_>) -> Lowered;
+
+/// The function for ONNX's operator `op`, if it is supported.
+pub fn find(op: &str) -> Option<Lower> {
+    TABLE.binary_search_by(|(name, _)| (*name).cmp(op)).ok().map(|i| TABLE[i].1)
+}
+
+/// Sorted by name.
+#[rustfmt::skip]
+const TABLE: &[(&str, Lower)] = &[
+    ("Abs", activation::unary),
+    ("Add", arithmetic::binary),
+    ("AveragePool", pool::average),
+    ("BatchNormalization", norm::batch),
+    ("Cast", constant::cast),
+    ("CastLike", constant::cast),
+    ("Ceil", activation::unary),
+    ("Celu", activation::celu),
+    ("Clip", activation::clip),
+    ("Concat", movement::concat),
+    ("Constant", constant::constant),
+    ("ConstantOfShape", constant::constant_of_shape),
+    ("Conv", conv::conv),
+    ("ConvTranspose", conv::conv_transpose),
+    ("DepthToSpace", movement::depth_to_space),
+    ("Div", arithmetic::binary),
+    ("Dropout", constant::dropout),
+    ("Elu", activation::unary),
+    ("Erf", activation::unary),
+    ("Exp", activation::unary),
+    ("Expand", shape::expand),
+    ("Flatten", shape::flatten),
+    ("Floor", activation::unary),
+    ("Gather", slice::gather),
+    ("Gelu", activation::unary),
+    ("Gemm", linear::gemm),
+    ("GlobalAveragePool", pool::global),
+    ("GlobalLpPool", pool::global_lp),
+    ("GlobalMaxPool", pool::global),
+    ("GroupNormalization", norm::group),
+    ("HardSigmoid", activation::unary),
+    ("HardSwish", activation::unary),
+    ("Identity", constant::identity),
+    ("InstanceNormalization", norm::instance),
+    ("LRN", norm::local_response),
+    ("LayerNormalization", norm::layer),
+    ("LeakyRelu", activation::unary),
+    ("Log", activation::unary),
+    ("LogSoftmax", softmax::log_softmax),
+    ("LpNormalization", norm::lp),
+    ("LpPool", pool::lp),
+    ("MatMul", linear::matmul),
+    ("Max", arithmetic::variadic),
+    ("MaxPool", pool::max),
+    ("Mean", arithmetic::variadic),
+    ("MeanVarianceNormalization", norm::mean_variance),
+    ("Min", arithmetic::variadic),
+    ("Mish", activation::mish),
+    ("Mul", arithmetic::binary),
+    ("Neg", activation::unary),
+    ("PRelu", activation::prelu),
+    ("Pad", slice::pad),
+    ("Pow", arithmetic::pow),
+    ("RMSNormalization", norm::rms),
+    ("Reciprocal", activation::unary),
+    ("ReduceL1", reduce::reduce),
+    ("ReduceL2", reduce::reduce),
+    ("ReduceLogSum", reduce::reduce),
+    ("ReduceLogSumExp", reduce::reduce),
+    ("ReduceMax", reduce::reduce),
+    ("ReduceMean", reduce::reduce),
+    ("ReduceMin", reduce::reduce),
+    ("ReduceSum", reduce::reduce),
+    ("ReduceSumSquare", reduce::reduce),
+    ("Relu", activation::unary),
+    ("Reshape", shape::reshape),
+    ("Resize", resize::resize),
+    ("Round", activation::unary),
+    ("Selu", activation::selu),
+    ("Shape", shape::shape),
+    ("Sigmoid", activation::unary),
+    ("Size", shape::size),
+    ("Slice", slice::slice),
+    ("Softmax", softmax::softmax),
+    ("Softplus", activation::unary),
+    ("Softsign", activation::softsign),
+    ("SpaceToDepth", movement::space_to_depth),
+    ("Split", movement::split),
+    ("Sqrt", activation::unary),
+    ("Squeeze", shape::squeeze),
+    ("Sub", arithmetic::binary),
+    ("Sum", arithmetic::variadic),
+    ("Swish", activation::swish),
+    ("Tanh", activation::unary),
+    ("Tile", shape::tile),
+    ("Transpose", movement::transpose),
+    ("Unsqueeze", shape::unsqueeze),
+    ("Upsample", resize::upsample),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted() {
+        assert!(TABLE.windows(2).all(|w| w[0].0 < w[1].0));
+        assert!(find("Conv").is_some() && find("conv").is_none());
+    }
+}

@@ -1,0 +1,109 @@
+//! Pooling.
+
+use super::super::context::{Cx, Lowered};
+use super::super::problem::Refusal;
+use super::conv::{padding, spatial, spatial_rank};
+use rectify_ir::Value;
+use rectify_ir::op::{Binary, Op, PoolAttrs, ReduceKind, Unary};
+
+fn attrs(cx: &mut Cx<'_, '_>, x: Value) -> Result<PoolAttrs, Refusal> {
+    let rank = spatial_rank(cx, cx.type_of(x))?;
+    if !cx.attrs.has("kernel_shape") {
+        return Err(Refusal::malformed("the attribute `kernel_shape` is missing"));
+    }
+    Ok(PoolAttrs {
+        kernel: spatial(cx, "kernel_shape", rank, 1)?,
+        stride: spatial(cx, "strides", rank, 1)?,
+        pad: padding(cx, rank)?,
+        dilation: spatial(cx, "dilations", rank, 1)?,
+        ceil: cx.attrs.flag("ceil_mode", false)?,
+    })
+}
+
+pub fn max(cx: &mut Cx<'_, '_>) -> Lowered {
+    let x = cx.value(0)?;
+    let attrs = attrs(cx, x)?;
+    if !cx.wants(1) {
+        // The order in which indices would count.
+        cx.attrs.ignore(&["storage_order"]);
+    }
+    let y = cx.push(Op::MaxPool(attrs), &[x])?;
+    cx.set(0, y);
+    Ok(())
+}
+
+pub fn average(cx: &mut Cx<'_, '_>) -> Lowered {
+    let x = cx.value(0)?;
+    let pool = attrs(cx, x)?;
+    let count_include_pad = cx.attrs.flag("count_include_pad", false)?;
+    let y = cx.push(Op::AvgPool { pool, count_include_pad }, &[x])?;
+    cx.set(0, y);
+    Ok(())
+}
+
+/// (Σ |x|^p)^(1/p) over windows: the sum is the average times the window's size.
+pub fn lp(cx: &mut Cx<'_, '_>) -> Lowered {
+    let x = cx.value(0)?;
+    let pool = attrs(cx, x)?;
+    if pool.ceil {
+        return Err(Refusal::attribute("`ceil_mode` of LpPool is not supported"));
+    }
+    let p = cx.attrs.int("p", 2)?;
+    let window: i64 = pool
+        .kernel
+        .iter()
+        .try_fold(1i64, |n, k| n.checked_mul(*k))
+        .ok_or_else(|| Refusal::malformed("the window is too large"))?;
+    let y = power(cx, x, p)?;
+    let y = cx.push(Op::AvgPool { pool, count_include_pad: true }, &[y])?;
+    let y = cx.binary_const(Binary::Mul, y, window as f64)?;
+    let y = root(cx, y, p)?;
+    cx.set(0, y);
+    Ok(())
+}
+
+/// |x|^p
+pub fn power(cx: &mut Cx<'_, '_>, x: Value, p: i64) -> Result<Value, Refusal> {
+    match p {
+        1 => cx.unary(Unary::Abs, x),
+        2 => cx.binary(Binary::Mul, x, x),
+        p if p > 0 => {
+            let a = cx.unary(Unary::Abs, x)?;
+            cx.binary_const(Binary::Pow, a, p as f64)
+        }
+        p => Err(Refusal::attribute(format!("`p` is {p}, but must be positive"))),
+    }
+}
+
+/// x^(1/p) of a positive x
+pub fn root(cx: &mut Cx<'_, '_>, x: Value, p: i64) -> Result<Value, Refusal> {
+    match p {
+        1 => Ok(x),
+        2 => cx.unary(Unary::Sqrt, x),
+        p => cx.binary_const(Binary::Pow, x, 1.0 / p as f64),
+    }
+}
+
+/// Pooling over all spatial axes, which are kept with size 1.
+pub fn global(cx: &mut Cx<'_, '_>) -> Lowered {
+    let kind = if cx.op == "GlobalMaxPool" { ReduceKind::Max } else { ReduceKind::Mean };
+    let x = cx.value(0)?;
+    let axes: Vec<usize> = (2..cx.type_of(x).rank()).collect();
+    if axes.is_empty() {
+        return cx.set_alias(0, 0);
+    }
+    let y = cx.reduce(kind, x, &axes, true)?;
+    cx.set(0, y);
+    Ok(())
+}
+
+pub fn global_lp(cx: &mut Cx<'_, '_>) -> Lowered {
+    let p = cx.attrs.int("p", 2)?;
+    let x = cx.value(0)?;
+    let axes: Vec<usize> = (2..cx.type_of(x).rank()).collect();
+    let y = power(cx, x, p)?;
+    let y = cx.reduce(ReduceKind::Sum, y, &axes, true)?;
+    let y = root(cx, y, p)?;
+    cx.set(0, y);
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! Parts of tensors, and the opposite: padding.
+
+use super::super::context::{Cx, Lowered};
+use super::super::fold::slice_range;
+use super::super::problem::Refusal;
+use rectify_ir::op::{Op, PadMode};
+use rectify_ir::{Dim, Value};
+
+/// From here on a bound stands for "to the end": exporters write the greatest integer of 32 or 64 bits.
+const FAR: i64 = i32::MAX as i64;
+
+/// Along one axis: elements start, start + step, … before end.
+struct Cut {
+    axis: usize,
+    start: Dim,
+    end: Dim,
+    step: i64,
+}
+
+fn push_cuts(cx: &mut Cx<'_, '_>, x: Value, cuts: Vec<Cut>) -> Result<Value, Refusal> {
+    let mut op = (vec![], vec![], vec![], vec![]);
+    for c in cuts {
+        op.0.push(c.axis);
+        op.1.push(c.start);
+        op.2.push(c.end);
+        op.3.push(c.step);
+    }
+    let (axes, starts, ends, steps) = op;
+    cx.push(Op::Slice { axes, starts, ends, steps }, &[x])
+}
+
+/// The bounds are attributes before operator set 10, then inputs.
+pub fn slice(cx: &mut Cx<'_, '_>) -> Lowered {
+    let ty = cx.ty(0)?;
+    let (starts, ends, axes, steps) = if cx.version < 10 {
+        let need = |name| {
+            let list = cx.attrs.ints(name)?;
+            list.ok_or_else(|| Refusal::malformed(format!("the attribute `{name}` is missing")))
+        };
+        let dims = |v: &[i64]| v.iter().copied().map(Dim::Const).collect::<Vec<_>>();
+        (dims(need("starts")?), dims(need("ends")?), cx.attrs.ints("axes")?.map(<[i64]>::to_vec), None)
+    } else {
+        let starts = cx.dims(1, "starts")?;
+        let ends = cx.dims(2, "ends")?;
+        let axes = if cx.has(3) { Some(cx.ints(3, "axes")?) } else { None };
+        let steps = if cx.has(4) { Some(cx.ints(4, "steps")?) } else { None };
+        (starts, ends, axes, steps)
+    };
+    let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
+    let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
+    if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
+        return Err(Refusal::malformed("starts, ends, axes and steps differ in length"));
+    }
+    let mut cuts: Vec<Cut> = Vec::new();
+    for i in 0..axes.len() {
+        let axis = cx.wrap_axis(axes[i], ty.rank())?;
+        let size = &ty.shape[axis];
+        let (start, end) = bounds(cx, size, &starts[i], &ends[i], steps[i])?;
+        if steps[i] == 1 && start == Dim::Const(0) && end == *size {
+            continue;
+        }
+        cuts.push(Cut { axis, start, end, step: steps[i] });
+    }
+    if cuts.is_empty() {
+        return cx.set_alias(0, 0);
+    }
+    let x = cx.value(0)?;
+    let y = push_cuts(cx, x, cuts)?;
+    cx.set(0, y);
+    Ok(())
+}
+
+/// Start and end within an axis of `size` elements. Where sizes are symbolic, bounds that turn out to lie outside are an
+/// error once the sizes are known.
+fn bounds(cx: &Cx<'_, '_>, size: &Dim, start: &Dim, end: &Dim, step: i64) -> Result<(Dim, Dim), Refusal> {
+    if let (Some(n), Some(s), Some(e)) = (size.as_const(), start.as_const(), end.as_const()) {
+        let (start, taken) =
+            slice_range(n, s, e, step).ok_or_else(|| Refusal::malformed(format!("a step of {step}")))?;
+        let end = taken.checked_mul(step).and_then(|v| v.checked_add(start));
+        let end = end.ok_or_else(|| Refusal::malformed(format!("a step of {step}")))?;
+        // The last step may lead beyond the edge.
+        return Ok((Dim::Const(start), Dim::Const(if step > 0 { end.min(n) } else { end.max(-1) })));
+    }
+    let place = |v: &Dim, is_end: bool| -> Result<Dim, Refusal> {
+        let (low, high) = v.bounds(cx.facts());
+        if low.is_some_and(|l| l >= FAR) {
+            return Ok(if step > 0 { size.clone() } else { size.sub(&Dim::Const(1))? });
+        }
+        if high.is_some_and(|h| h <= -FAR) {
+            return Ok(Dim::Const(if step < 0 && is_end { -1 } else { 0 }));
+        }
+        Ok(if high.is_some_and(|h| h < 0) { size.add(v)? } else { v.clone() })
+    };
+    Ok((place(start, false)?, place(end, true)?))
+}
+
+/// Elements at known places along an axis: one place, or places at equal distances.
+pub fn gather(cx: &mut Cx<'_, '_>) -> Lowered {
+    let ty = cx.ty(0)?;
+    let axis = cx.axis(0, ty.rank())?;
+    let index_shape = cx.ty(1)?.shape;
+    let places = cx.dims(1, "indices")?;
+    let size = ty.shape[axis].clone();
+    let from_start = |d: &Dim| match d.bounds(cx.facts()).1 {
+        Some(high) if high < 0 => size.add(d),
+        _ => Ok(d.clone()),
+    };
+    let places = places.iter().map(from_start).collect::<Result<Vec<_>, _>>()?;
+    let step = match places.as_slice() {
+        [] => return Err(Refusal::form("a selection of no elements is not supported")),
+        [_] => Some(1),
+        [a, b, ..] => b.sub(a)?.as_const(),
+    };
+    let even = |step: i64| -> Result<bool, Refusal> {
+        for w in places.windows(2) {
+            if w[1].sub(&w[0])? != Dim::Const(step) {
+                return Ok(false);
+            }
+        }
+        Ok(step != 0)
+    };
+    let step = match step {
+        Some(s) if even(s)? => s,
+        _ => return Err(Refusal::form("a selection of elements at uneven places is not supported")),
+    };
+    let start = places[0].clone();
+    let end = places[places.len() - 1].add(&Dim::Const(step.signum()))?;
+    let x = cx.value(0)?;
+    let y = push_cuts(cx, x, vec![Cut { axis, start, end, step }])?;
+    let shape = [&ty.shape[..axis], &index_shape, &ty.shape[axis + 1..]].concat();
+    let y = cx.reshape(y, shape)?;
+    cx.set(0, y);
+    Ok(())
+}
+
+/// Amounts are an attribute before operator set 11, then an input, from 18 on for some axes only. Negative amounts cut.
+pub fn pad(cx: &mut Cx<'_, '_>) -> Lowered {
+    let ty = cx.ty(0)?;
+    let rank = ty.rank();
+    let (amounts, value) = if cx.version < 11 {
+        let amounts = cx.attrs.ints("pads")?.ok_or_else(|| Refusal::malformed("`pads` is missing"))?;
+        (amounts.to_vec(), cx.attrs.float("value", 0.0)?)
+    } else {
+        let amounts = cx.ints(1, "pads")?;
+        let value = if cx.has(2) {
+            cx.known_number(2)?
+                .ok_or_else(|| Refusal::form("padding with a computed value is not supported"))?
+        } else {
+            0.0
+        };
+        (amounts, value)
+    };
+    let axes = if cx.has(3) { cx.ints(3, "axes")? } else { (0..rank as i64).collect() };
+    if amounts.len() != 2 * axes.len() {
+        return Err(Refusal::malformed(format!("{} amounts for {} axes", amounts.len(), axes.len())));
+    }
+    let mode = cx.attrs.word(
+        "mode",
+        &[
+            ("constant", PadMode::Constant(value.into())),
+            ("reflect", PadMode::Reflect),
+            ("edge", PadMode::Edge),
+        ],
+    )?;
+    let mut pads = vec![0; 2 * rank];
+    let mut cuts = Vec::new();
+    for (i, axis) in axes.iter().enumerate() {
+        let axis = cx.wrap_axis(*axis, rank)?;
+        let (before, after) = (amounts[i], amounts[axes.len() + i]);
+        (pads[axis], pads[rank + axis]) = (before.max(0), after.max(0));
+        if before < 0 || after < 0 {
+            let start = Dim::Const(0).sub(&Dim::Const(before.min(0)))?;
+            let end = ty.shape[axis].add(&Dim::Const(after.min(0)))?;
+            cuts.push(Cut { axis, start, end, step: 1 });
+        }
+    }
+    if cuts.is_empty() && pads.iter().all(|p| *p == 0) {
+        return cx.set_alias(0, 0);
+    }
+    let mut y = cx.value(0)?;
+    if !cuts.is_empty() {
+        y = push_cuts(cx, y, cuts)?;
+    }
+    if pads.iter().any(|p| *p != 0) {
+        y = cx.push(Op::Pad { pads, mode }, &[y])?;
+    }
+    cx.set(0, y);
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! ONNX files: from the bytes of a model to a graph.
+//!
+//! The file is mapped and decoded without copying weights ([`OnnxModel::open`]). [`OnnxModel::import`] walks its nodes in
+//! order and lowers each to the operations of the graph: [`lower`] has a function for every operator, [`fold`] evaluates
+//! shape arithmetic on the way. Problems are collected, not thrown: a node that cannot be lowered poisons its results,
+//! and the rest of the model is still checked.
+//!
+//! Where the values of a small input decide on shapes or attributes (a `Reshape` whose shape is an input), the import
+//! says which values it needs, and succeeds when it is called again with them.
+
+mod attrs;
+mod context;
+mod external;
+mod fold;
+mod import;
+mod lower;
+mod model;
+mod opset;
+mod problem;
+mod proto;
+mod scan;
+mod tensor;
+mod values;
+mod weights;
+
+pub use import::{Imported, Options};
+pub use model::{LoadError, OnnxModel, read_tensor};
+pub use problem::{Problem, ProblemKind, Problems};
+pub use tensor::{RawTensor, TensorError};
+pub use weights::OnnxWeights;
+
+#[cfg(test)]
+mod tests;
