@@ -305,7 +305,11 @@ impl<'a> Cx<'a, '_> {
                 return Err(self.report(diagnostic.maybe_help(help)));
             }
         };
-        let items = items.iter().cloned();
+        let counted = counts(&each.pattern, &items);
+        let items = items.iter().cloned().enumerate().map(|(i, item)| match counted {
+            true => Val::Tuple(vec![Val::Int(i as i64), item].into()),
+            false => item,
+        });
         self.iterate(&each.body, piped, items.map(|item| Some((&each.pattern, item, each.list.span))))
     }
 
@@ -349,6 +353,30 @@ impl<'a> Cx<'a, '_> {
             Some((value, _)) => Ok(value),
             None => Ok(Val::List(list.into())),
         }
+    }
+}
+
+/// Whether `for (i, (a, b)) in LIST` counts: the pattern fits no item itself, and its second part fits them all.
+fn counts(pattern: &Pattern, items: &[Val<'_>]) -> bool {
+    match pattern {
+        Pattern::Tuple(parts, _) => match parts.as_slice() {
+            [Pattern::Name { .. }, second @ Pattern::Tuple(..)] => {
+                items.iter().all(|item| fits(second, item) && !fits(pattern, item))
+            }
+            _ => false,
+        },
+        Pattern::Name { .. } => false,
+    }
+}
+
+/// Whether a value has the parts that a pattern names.
+fn fits(pattern: &Pattern, value: &Val<'_>) -> bool {
+    match (pattern, value) {
+        (Pattern::Name { .. }, _) => true,
+        (Pattern::Tuple(parts, _), Val::Tuple(items) | Val::List(items)) => {
+            parts.len() == items.len() && parts.iter().zip(items.iter()).all(|(p, v)| fits(p, v))
+        }
+        (Pattern::Tuple(..), _) => false,
     }
 }
 
