@@ -374,17 +374,31 @@ impl Diagnostic {
     }
 }
 
-/// The candidate nearest to a misspelt name, if one is near enough to be what was meant.
+/// The candidate nearest to a misspelt name, if one is near enough to be what was meant: a few changed letters, or one
+/// word that begins with the other.
 pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LONGEST: usize = 64;
-    if name.len() > LONGEST {
+    let length = name.chars().count();
+    if !(2..=LONGEST).contains(&length) {
         return None;
     }
-    let allowed = (name.chars().count() / 3).max(1);
-    let near = |candidate: &&str| candidate.len() <= LONGEST && *candidate != name;
-    let ranked =
-        candidates.into_iter().filter(near).map(|candidate| (edit_distance(name, candidate), candidate));
-    ranked.filter(|(distance, _)| *distance <= allowed).min().map(|(_, candidate)| candidate)
+    let allowed = (length / 3).max(1);
+    let distance = |candidate: &'a str| {
+        let distance = edit_distance(name, candidate);
+        let shorter = length.min(candidate.len());
+        let prefix = shorter >= 3 && (name.starts_with(candidate) || candidate.starts_with(name));
+        // Among several, a changed letter is nearer than a missing half.
+        if distance <= allowed {
+            distance
+        } else if prefix {
+            LONGEST + distance
+        } else {
+            usize::MAX
+        }
+    };
+    let near = |candidate: &&str| (2..=LONGEST).contains(&candidate.len()) && *candidate != name;
+    let ranked = candidates.into_iter().filter(near).map(|candidate| (distance(candidate), candidate));
+    ranked.filter(|(distance, _)| *distance < usize::MAX).min().map(|(_, candidate)| candidate)
 }
 
 /// `did you mean …?` as the text of a help line.
@@ -471,6 +485,8 @@ error[E0201-unknown-name]: unknown op `covn`
         assert_eq!(did_you_mean("covn", ops), Some("conv"));
         assert_eq!(did_you_mean("conv_transposed", ops), Some("conv_transpose"));
         assert_eq!(did_you_mean("Relu", ops), Some("relu"));
+        assert_eq!(did_you_mean("convolution", ops), Some("conv"));
         assert_eq!(did_you_mean("banana", ops), None);
+        assert_eq!(did_you_mean("y", ["x"]), None);
     }
 }

@@ -7,6 +7,7 @@ pub mod builder;
 pub mod diag;
 pub mod dim;
 pub mod dtype;
+pub mod export;
 pub mod graph;
 pub mod init;
 pub mod interp;

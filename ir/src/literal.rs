@@ -10,6 +10,7 @@ pub struct Literal {
     pub dtype: DType,
     pub shape: Vec<usize>,
     /// `shape` product × element size bytes. A literal has as many bytes as its shape says, and the type of its node.
+    #[serde(with = "crate::export::base64")]
     pub bytes: Arc<[u8]>,
 }
 

@@ -216,7 +216,7 @@ impl<'g> Printer<'g> {
     }
 }
 
-fn attrs(op: &Op) -> impl Iterator<Item = String> {
+pub(crate) fn attrs(op: &Op) -> impl Iterator<Item = String> {
     op.attrs().into_iter().map(|(name, value)| format!("{name}: {}", attr(&value)))
 }
 

@@ -13,8 +13,10 @@ mod fuse_epilogues;
 mod identities;
 pub mod init_analysis;
 pub mod log;
+pub mod lower;
 pub mod pipeline;
 
 pub use init_analysis::{InitReport, InitWarning, explain_init};
 pub use log::{Log, PassLog, Reason, Refusal};
+pub use lower::{LowerError, lower};
 pub use pipeline::{Optimized, Options, PASSES, ParamValues, PassError, optimize};

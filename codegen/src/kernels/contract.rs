@@ -47,9 +47,7 @@ fn reduce(builder: &mut Builder, shape: &TileShape, task: &Task, height: usize) 
         }
     };
     let unroll = unroll(shape, height);
-    let unroll_register = builder.int(IntOp::Const(unroll as i64));
-    let rounds = builder.int(IntOp::Div(steps, unroll_register));
-    let rest = builder.int(IntOp::Rem(steps, unroll_register));
+    let (rounds, rest) = builder.split(steps, unroll);
     builder.repeat(rounds, |builder| run(builder, unroll));
     if unroll > 1 {
         builder.repeat(rest, |builder| run(builder, 1));
@@ -61,7 +59,7 @@ fn reduce(builder: &mut Builder, shape: &TileShape, task: &Task, height: usize) 
 /// The lowest tiles run once per strip at most and are not worth the code.
 fn unroll(shape: &TileShape, height: usize) -> usize {
     let elements = if height * shape.vectors as usize >= 8 { 8 } else { 4 };
-    (elements / shape.inner as usize).max(1)
+    (elements / shape.inner as usize).max(1).next_power_of_two()
 }
 
 /// Accumulators set to the bias or to zero.
@@ -104,12 +102,9 @@ fn products(
         return;
     }
     let factors: Vec<V> = (0..vectors).map(|vector| load(builder, vector)).collect();
-    let dup: usize = std::env::var("DUP").ok().and_then(|v| v.parse().ok()).unwrap_or(99);
-    for (index, (&pixel, row)) in pixels.iter().zip(accumulators).enumerate() {
-        let place = indexed(pixel, offset, input_offset);
-        let shared = (index % 6 >= dup).then(|| builder.vector(VectorOp::LoadSplat(place)));
+    for (&pixel, row) in pixels.iter().zip(accumulators) {
+        let input = builder.vector(VectorOp::LoadSplat(indexed(pixel, offset, input_offset)));
         for (&accumulator, &weight) in row.iter().zip(&factors) {
-            let input = shared.unwrap_or_else(|| builder.vector(VectorOp::LoadSplat(place)));
             builder.set_vector(accumulator, VectorOp::MulAdd(input, weight, accumulator));
         }
     }

@@ -5,7 +5,8 @@
 //! such programs cost more than the trip through the first-level cache.
 
 use super::frame::{Accumulators, Task};
-use super::math::{self, Constants};
+use super::math::Constants;
+use super::program::evaluate;
 use crate::tile::build::{Builder, at, compare_const, indexed, slot};
 use crate::tile::{ARGUMENTS, I, IntCompare, IntOp, Right, V, VectorOp, Width};
 use rectify_ir::kernel::Program;
@@ -86,7 +87,7 @@ fn unrolled(builder: &mut Builder, shape: &TileShape, program: &Program, task: &
             }
             for (pixel, row) in tile.iter().enumerate() {
                 let result =
-                    math::evaluate(builder, &mut constants, program, Some(row[vector]), &mut |builder, k| {
+                    evaluate(builder, &mut constants, program, Some(row[vector]), &mut |builder, k| {
                         let k = k as usize;
                         if let Some(value) = shared[k] {
                             return value;
@@ -124,8 +125,7 @@ fn looped(builder: &mut Builder, shape: &TileShape, program: &Program, task: &Ta
     let streams = stream_indices(shape);
     // Vectors of the tile that hold at least one real channel.
     let present = builder.int(IntOp::AddConst(task.channels_left, lanes - 1));
-    let per_vector = builder.int(IntOp::Const(lanes));
-    let present = builder.int(IntOp::Div(present, per_vector));
+    let (present, _) = builder.split(present, lanes as usize);
     let present = builder.least(present, Right::Constant(vectors as i64));
     let addresses = builder.int(IntOp::Copy(scratch));
     let row = builder.int(IntOp::AddConst(scratch, shape.accumulator_offset() as i64));
@@ -140,26 +140,24 @@ fn looped(builder: &mut Builder, shape: &TileShape, program: &Program, task: &Ta
             let accumulator = builder.vector(VectorOp::Load(at(place, 0), Width::Full));
             let count = builder.least(left, Right::Constant(lanes));
             let mut constants = Constants::default();
-            let result =
-                math::evaluate(builder, &mut constants, program, Some(accumulator), &mut |builder, k| {
-                    let k = k as usize;
-                    match (shape.operands[k], fixed[k], streams[k]) {
-                        (Operand::PerChannel, Some(pointer), _) => {
-                            builder.vector(VectorOp::Load(indexed(pointer, channel, 0), Width::Full))
-                        }
-                        (Operand::Pixels, _, Some(stream)) => {
-                            builder.vector(VectorOp::Load(at(cursors[stream], 0), Width::Full))
-                        }
-                        (Operand::PixelsStrided, _, Some(stream)) => {
-                            gather(builder, shape, stream, cursors[stream], count)
-                        }
-                        (_, pointer, stream) => {
-                            let pointer =
-                                pointer.or(stream.map(|stream| cursors[stream])).unwrap_or(cursors[1]);
-                            builder.vector(VectorOp::LoadSplat(at(pointer, 0)))
-                        }
+            let result = evaluate(builder, &mut constants, program, Some(accumulator), &mut |builder, k| {
+                let k = k as usize;
+                match (shape.operands[k], fixed[k], streams[k]) {
+                    (Operand::PerChannel, Some(pointer), _) => {
+                        builder.vector(VectorOp::Load(indexed(pointer, channel, 0), Width::Full))
                     }
-                });
+                    (Operand::Pixels, _, Some(stream)) => {
+                        builder.vector(VectorOp::Load(at(cursors[stream], 0), Width::Full))
+                    }
+                    (Operand::PixelsStrided, _, Some(stream)) => {
+                        gather(builder, shape, stream, cursors[stream], count)
+                    }
+                    (_, pointer, stream) => {
+                        let pointer = pointer.or(stream.map(|stream| cursors[stream])).unwrap_or(cursors[1]);
+                        builder.vector(VectorOp::LoadSplat(at(pointer, 0)))
+                    }
+                }
+            });
             store(builder, shape, result, cursors[1], count);
             builder.bump(place, bytes as i64);
             builder.bump(channel, bytes as i64);

@@ -1,14 +1,16 @@
 //! The common frame of the pixel-tile families: tasks, the walk over pixels, the choice of tile heights.
 //!
-//! A task's pixels are walked by one small loop that writes the addresses of the next tile's pixels, for every
-//! stream, into the scratch; it carries over rows, planes and images. So tiles span rows, and code of a height needs
-//! no notion of the map's shape. The height comes from a table in the arguments.
+//! Before each tile the addresses of its pixels, for every stream, are written into the scratch: by straight code
+//! where the tile stays within a row, by a small loop that carries over rows, planes and images where it does not.
+//! So tiles span rows, and the rest of the code needs no notion of the map's shape. The height of a tile comes from a
+//! table in the arguments.
 
 use super::epilogue;
 use crate::tile::build::{Builder, at, compare, compare_const, slot};
 use crate::tile::{ARGUMENTS, Function, I, IntCompare, IntOp, Right, V};
 use rectify_ir::kernel::Program;
-use rectify_ir::kernel::tiles::{TileShape, slot, tile_heights};
+use rectify_ir::kernel::tiles::{TileShape, slot};
+use rectify_ir::kernel::tiling::tile_heights;
 use rectify_ir::target::Target;
 
 /// What holds during one task.
@@ -46,16 +48,16 @@ pub fn generate(
     let index = builder.int(IntOp::Copy(begin));
     let count = builder.int(IntOp::Sub(end, begin));
     builder.repeat(count, |builder| {
-        let (task, mut walk, remaining) = start(builder, shape, index);
+        let (task, walk, remaining) = start(builder, shape, index);
         builder.while_(compare_const(remaining, IntCompare::Gt, 0), |builder| {
             let last = Right::Constant(shape.tile_table_len() as i64 - 1);
             let entry = builder.least(remaining, last);
             let entry = builder.int(IntOp::MulConst(entry, 8));
             let table = builder.int(IntOp::Add(task.args, entry));
             let height = builder.int(slot(table, shape.tile_table()));
-            walk.tile(builder, shape, height);
             builder.set(remaining, IntOp::Sub(remaining, height));
             dispatch(builder, height, &tile_heights(shape.pixels), &mut |builder, height| {
+                walk.tile(builder, shape, height);
                 let accumulators = reduce(builder, &task, height);
                 epilogue::emit(builder, shape, program, &task, accumulators);
             });
@@ -183,18 +185,49 @@ impl Walk {
     }
 
     /// Writes the addresses of the next `height` pixels into the scratch and steps over them.
-    fn tile(&mut self, builder: &mut Builder, shape: &TileShape, height: I) {
+    fn tile(&self, builder: &mut Builder, shape: &TileShape, height: usize) {
         let [_, args, _, _, scratch] = ARGUMENTS;
-        let place = builder.int(IntOp::Copy(scratch));
-        builder.repeat(height, |builder| {
-            for (stream, &cursor) in self.cursors.iter().enumerate() {
-                builder.store_int(at(place, stream * shape.pixels as usize * 8), cursor);
-                let stride = builder.int(slot(args, slot::stream(stream) + slot::PIXEL + 3));
+        let Some(&index) = self.indices.last() else {
+            return self.row(builder, shape, height);
+        };
+        let extent = builder.int(slot(args, slot::EXTENTS + 3));
+        let end = builder.int(IntOp::AddConst(index, height as i64));
+        builder.if_else(
+            compare(end, IntCompare::Lt, extent),
+            |builder| {
+                self.row(builder, shape, height);
+                builder.set(index, IntOp::Copy(end));
+            },
+            |builder| {
+                let place = builder.int(IntOp::Copy(scratch));
+                builder.repeat_const(height as i64, |builder| {
+                    for (stream, &cursor) in self.cursors.iter().enumerate() {
+                        builder.store_int(at(place, stream * shape.pixels as usize * 8), cursor);
+                        let stride = builder.int(slot(args, Walk::stride(stream)));
+                        builder.advance(cursor, stride);
+                    }
+                    builder.bump(place, 8);
+                    self.carry(builder, 3);
+                });
+            },
+        );
+    }
+
+    /// As `tile`, for pixels that do not wrap.
+    fn row(&self, builder: &mut Builder, shape: &TileShape, height: usize) {
+        let [_, args, _, _, scratch] = ARGUMENTS;
+        for (stream, &cursor) in self.cursors.iter().enumerate() {
+            let stride = builder.int(slot(args, Walk::stride(stream)));
+            for pixel in 0..height {
+                builder.store_int(at(scratch, (stream * shape.pixels as usize + pixel) * 8), cursor);
                 builder.advance(cursor, stride);
             }
-            builder.bump(place, 8);
-            self.carry(builder, 3);
-        });
+        }
+    }
+
+    /// Slot of a stream's stride along the innermost pixel dim.
+    fn stride(stream: usize) -> usize {
+        slot::stream(stream) + slot::PIXEL + 3
     }
 
     /// Advances the index of a dim, and wraps it.

@@ -1,92 +1,21 @@
-//! Elementwise programs and functions in tile IR.
+//! Functions in tile IR.
 //!
 //! `exp`, `log` and `erf` reduce their argument and end in a polynomial; the others are built on them in forms that
 //! do not cancel. The coefficients interpolate at Chebyshev nodes; their errors are far below half a unit in the
-//! last place, so that rounding dominates: 4 ulp at most, over all exponents, on every level. Special values follow
-//! IEEE 754.
+//! last place, so that rounding dominates: 4 ulp at most, over all exponents, on every level (`pow` excepted, whose
+//! error grows with its exponent). Special values follow IEEE 754.
 
 use crate::tile::build::Builder;
 use crate::tile::{FloatCompare, Rounding, V, VectorOp};
-use rectify_ir::kernel::{Binary, Program, Step, Unary};
 
 /// Splat constants already made at this place of the code, by their bits.
 #[derive(Default)]
 pub struct Constants(Vec<(u32, V)>);
 
-/// Evaluates a program; `load` gives its operands and is called once for each that is used.
-pub fn evaluate(
-    builder: &mut Builder,
-    constants: &mut Constants,
-    program: &Program,
-    acc: Option<V>,
-    load: &mut dyn FnMut(&mut Builder, u8) -> V,
-) -> V {
-    let mut math = Math { builder, constants };
-    let mut loads: Vec<(u8, V)> = Vec::new();
-    let mut values: Vec<V> = Vec::with_capacity(program.steps.len());
-    for step in &program.steps {
-        let get = |reg: rectify_ir::kernel::Reg| values[reg.0 as usize];
-        let value = match *step {
-            // A legal program names an accumulator only where the kernel has one.
-            Step::Acc => acc.unwrap_or(V(0)),
-            Step::Load(k) => match loads.iter().find(|(operand, _)| *operand == k) {
-                Some(&(_, value)) => value,
-                None => {
-                    let value = load(math.builder, k);
-                    loads.push((k, value));
-                    value
-                }
-            },
-            Step::Const(value) => math.bits(value.0),
-            Step::Unary(op, x) => math.unary(op, get(x)),
-            Step::Binary(op, x, y) => math.binary(op, get(x), get(y)),
-            Step::Select(c, yes, no) => match program.steps[c.0 as usize] {
-                Step::Binary(op, x, y) if comparison(op).is_some() => {
-                    let compare = comparison(op).unwrap_or(FloatCompare::Eq);
-                    math.select(compare, get(x), get(y), get(yes), get(no))
-                }
-                _ => {
-                    let zero = math.constant(0.0);
-                    math.select(FloatCompare::Ne, get(c), zero, get(yes), get(no))
-                }
-            },
-        };
-        values.push(value);
-    }
-    values[program.result.0 as usize]
-}
-
-/// The greater of two vectors; NaN where either is.
-pub fn maximum(builder: &mut Builder, a: V, b: V) -> V {
-    // Each order keeps the NaN of its second operand; a NaN's bits survive `or` with anything.
-    let one = builder.vector(VectorOp::Max(a, b));
-    let other = builder.vector(VectorOp::Max(b, a));
-    builder.vector(VectorOp::Or(one, other))
-}
-
-/// The smaller of two vectors; NaN where either is.
-pub fn minimum(builder: &mut Builder, a: V, b: V) -> V {
-    let one = builder.vector(VectorOp::Min(a, b));
-    let other = builder.vector(VectorOp::Min(b, a));
-    builder.vector(VectorOp::Or(one, other))
-}
-
-fn comparison(op: Binary) -> Option<FloatCompare> {
-    match op {
-        Binary::Gt => Some(FloatCompare::Gt),
-        Binary::Lt => Some(FloatCompare::Lt),
-        Binary::Ge => Some(FloatCompare::Ge),
-        Binary::Le => Some(FloatCompare::Le),
-        Binary::Eq => Some(FloatCompare::Eq),
-        Binary::Add
-        | Binary::Sub
-        | Binary::Mul
-        | Binary::Div
-        | Binary::Max
-        | Binary::Min
-        | Binary::Pow
-        | Binary::Prelu => None,
-    }
+/// Writes functions at one place of the code.
+pub struct Math<'a> {
+    pub builder: &'a mut Builder,
+    pub constants: &'a mut Constants,
 }
 
 const SIGN: u32 = 0x8000_0000;
@@ -98,45 +27,40 @@ const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 
 /// `(exp(r) - 1 - r) / r^2` for `|r| <= ln 2 / 2`.
-const EXP: [f32; 6] = [0.5, 0.166666672, 0.0416664667, 0.00833331048, 0.00139336509, 0.000198909911];
+const EXP: [f32; 6] = [0.5, 0.166_666_67, 0.041_666_467, 0.008_333_310_5, 0.001_393_365_1, 0.000_198_909_91];
 
 /// `(log(1 + f) - f + f^2 / 2) / f^3` for `sqrt(1/2) <= 1 + f <= sqrt(2)`.
 const LOG: [f32; 9] = [
-    0.333333313,
+    0.333_333_3,
     -0.24999997,
-    0.200007156,
-    -0.166678026,
-    0.142490581,
-    -0.124256872,
-    0.116854198,
-    -0.114797339,
-    0.0697161108,
+    0.200_007_16,
+    -0.166_678_03,
+    0.142_490_58,
+    -0.124_256_87,
+    0.116_854_2,
+    -0.114_797_34,
+    0.069_716_11,
 ];
 
 /// `erf(x) / x - 1` by `x^2`, for `|x| <= 0.93`.
 const ERF_SMALL: [f32; 7] =
-    [0.128379166, -0.376126319, 0.11283689, -0.0268589966, 0.0051999893, -0.000813044491, 8.31687939e-05];
+    [0.128_379_17, -0.376_126_32, 0.11283689, -0.026_858_997, 0.0051999893, -0.000_813_044_5, 8.316_879_4e-5];
 
 /// `-log(1 - erf(x))` for `0.92 <= x <= 4`.
 const ERF_TAIL: [f32; 9] = [
-    -0.000320441526,
-    1.13023758,
-    0.631814539,
+    -0.000_320_441_53,
+    1.130_237_6,
+    0.631_814_54,
     0.11009448,
-    -0.0264310185,
-    0.00476357527,
-    -0.000597743492,
-    4.61779127e-05,
+    -0.026_431_018,
+    0.004_763_575_3,
+    -0.000_597_743_5,
+    4.617_791_3e-5,
     -1.6435697e-06,
 ];
 
-struct Math<'a> {
-    builder: &'a mut Builder,
-    constants: &'a mut Constants,
-}
-
 impl Math<'_> {
-    fn bits(&mut self, bits: u32) -> V {
+    pub fn bits(&mut self, bits: u32) -> V {
         if let Some(&(_, value)) = self.constants.0.iter().find(|(known, _)| *known == bits) {
             return value;
         }
@@ -145,46 +69,46 @@ impl Math<'_> {
         value
     }
 
-    fn constant(&mut self, value: f32) -> V {
+    pub fn constant(&mut self, value: f32) -> V {
         self.bits(value.to_bits())
     }
 
-    fn op(&mut self, op: VectorOp) -> V {
+    pub fn op(&mut self, op: VectorOp) -> V {
         self.builder.vector(op)
     }
 
-    fn add(&mut self, a: V, b: V) -> V {
+    pub fn add(&mut self, a: V, b: V) -> V {
         self.op(VectorOp::Add(a, b))
     }
 
-    fn sub(&mut self, a: V, b: V) -> V {
+    pub fn sub(&mut self, a: V, b: V) -> V {
         self.op(VectorOp::Sub(a, b))
     }
 
-    fn mul(&mut self, a: V, b: V) -> V {
+    pub fn mul(&mut self, a: V, b: V) -> V {
         self.op(VectorOp::Mul(a, b))
     }
 
-    fn div(&mut self, a: V, b: V) -> V {
+    pub fn div(&mut self, a: V, b: V) -> V {
         self.op(VectorOp::Div(a, b))
     }
 
-    fn mul_add(&mut self, a: V, b: V, c: V) -> V {
+    pub fn mul_add(&mut self, a: V, b: V, c: V) -> V {
         self.op(VectorOp::MulAdd(a, b, c))
     }
 
-    fn select(&mut self, compare: FloatCompare, a: V, b: V, yes: V, no: V) -> V {
+    pub fn select(&mut self, compare: FloatCompare, a: V, b: V, yes: V, no: V) -> V {
         self.op(VectorOp::Select(compare, a, b, yes, no))
     }
 
     /// `max(limit, x)` that keeps a NaN in `x`.
-    fn at_least(&mut self, x: V, limit: f32) -> V {
+    pub fn at_least(&mut self, x: V, limit: f32) -> V {
         let limit = self.constant(limit);
         self.op(VectorOp::Max(limit, x))
     }
 
     /// `min(limit, x)` that keeps a NaN in `x`.
-    fn at_most(&mut self, x: V, limit: f32) -> V {
+    pub fn at_most(&mut self, x: V, limit: f32) -> V {
         let limit = self.constant(limit);
         self.op(VectorOp::Min(limit, x))
     }
@@ -194,12 +118,12 @@ impl Math<'_> {
         self.op(VectorOp::And(x, mask))
     }
 
-    fn abs(&mut self, x: V) -> V {
+    pub fn abs(&mut self, x: V) -> V {
         let mask = self.bits(!SIGN);
         self.op(VectorOp::And(x, mask))
     }
 
-    fn neg(&mut self, x: V) -> V {
+    pub fn neg(&mut self, x: V) -> V {
         let mask = self.bits(SIGN);
         self.op(VectorOp::Xor(x, mask))
     }
@@ -243,7 +167,7 @@ impl Math<'_> {
         (n, shifted, self.mul_add(p, square, r))
     }
 
-    fn exp(&mut self, x: V) -> V {
+    pub fn exp(&mut self, x: V) -> V {
         // Beyond these the result is infinite or zero, and the scale is still in range.
         let x = self.at_most(x, 89.5);
         let x = self.at_least(x, -105.0);
@@ -263,7 +187,7 @@ impl Math<'_> {
     }
 
     /// `exp(x) - 1` for `x <= 0`, without cancellation near zero.
-    fn exp_m1(&mut self, x: V) -> V {
+    pub fn exp_m1(&mut self, x: V) -> V {
         let x = self.at_least(x, -25.0);
         let (_, shifted, p) = self.exp_parts(x);
         let scale = self.power_of_two(shifted);
@@ -302,7 +226,7 @@ impl Math<'_> {
         self.mul_add(e, high, y)
     }
 
-    fn log(&mut self, x: V) -> V {
+    pub fn log(&mut self, x: V) -> V {
         // Subnormals are scaled up by 2^23 first.
         let (least, scale) = (self.constant(f32::MIN_POSITIVE), self.constant(8_388_608.0));
         let (zero, down) = (self.constant(0.0), self.constant(-23.0));
@@ -330,7 +254,17 @@ impl Math<'_> {
         self.add(y, correction)
     }
 
-    fn tanh(&mut self, x: V) -> V {
+    /// `max(x, 0) + log(1 + exp(-|x|))`.
+    pub fn softplus(&mut self, x: V) -> V {
+        let sign = self.bits(SIGN);
+        let falling = self.op(VectorOp::Or(x, sign));
+        let t = self.exp(falling);
+        let tail = self.log_1p(t);
+        let positive = self.at_least(x, 0.0);
+        self.add(positive, tail)
+    }
+
+    pub fn tanh(&mut self, x: V) -> V {
         // tanh a = -e / (e + 2) with e = exp(-2a) - 1, for a = |x|.
         let sign = self.sign(x);
         let magnitude = self.abs(x);
@@ -345,7 +279,7 @@ impl Math<'_> {
     }
 
     /// Numerator and denominator of the sigmoid; neither overflows.
-    fn sigmoid_parts(&mut self, x: V) -> (V, V) {
+    pub fn sigmoid_parts(&mut self, x: V) -> (V, V) {
         let sign = self.bits(SIGN);
         let falling = self.op(VectorOp::Or(x, sign));
         let e = self.exp(falling);
@@ -354,7 +288,7 @@ impl Math<'_> {
         (numerator, self.add(one, e))
     }
 
-    fn erf(&mut self, x: V) -> V {
+    pub fn erf(&mut self, x: V) -> V {
         let magnitude = self.abs(x);
         let sign = self.sign(x);
         let square = self.mul(x, x);
@@ -371,20 +305,20 @@ impl Math<'_> {
         self.select(FloatCompare::Lt, magnitude, border, small, tail)
     }
 
-    fn prelu(&mut self, x: V, slope: V) -> V {
+    pub fn prelu(&mut self, x: V, slope: V) -> V {
         let zero = self.constant(0.0);
         let scaled = self.mul(x, slope);
         self.select(FloatCompare::Gt, x, zero, x, scaled)
     }
 
-    fn hard_sigmoid(&mut self, x: V, alpha: f32, beta: f32) -> V {
+    pub fn hard_sigmoid(&mut self, x: V, alpha: f32, beta: f32) -> V {
         let (alpha, beta) = (self.constant(alpha), self.constant(beta));
         let y = self.mul_add(x, alpha, beta);
         let y = self.at_least(y, 0.0);
         self.at_most(y, 1.0)
     }
 
-    fn pow(&mut self, x: V, y: V) -> V {
+    pub fn pow(&mut self, x: V, y: V) -> V {
         let magnitude = self.abs(x);
         let (zero, one, half) = (self.constant(0.0), self.constant(1.0), self.constant(0.5));
         let (infinity, nan) = (self.constant(f32::INFINITY), self.constant(f32::NAN));
@@ -407,106 +341,5 @@ impl Math<'_> {
         let y_result = self.select(FloatCompare::Ne, x, x, x, y_result);
         let y_result = self.select(FloatCompare::Eq, x, one, one, y_result);
         self.select(FloatCompare::Eq, y, zero, one, y_result)
-    }
-
-    fn truth(&mut self, compare: FloatCompare, a: V, b: V) -> V {
-        let (one, zero) = (self.constant(1.0), self.constant(0.0));
-        self.select(compare, a, b, one, zero)
-    }
-
-    fn unary(&mut self, op: Unary, x: V) -> V {
-        match op {
-            Unary::Neg => self.neg(x),
-            Unary::Abs => self.abs(x),
-            Unary::Sqrt => self.op(VectorOp::Sqrt(x)),
-            Unary::Reciprocal => {
-                let one = self.constant(1.0);
-                self.div(one, x)
-            }
-            Unary::Floor => self.op(VectorOp::Round(Rounding::Floor, x)),
-            Unary::Ceil => self.op(VectorOp::Round(Rounding::Ceil, x)),
-            Unary::Round => self.op(VectorOp::Round(Rounding::Nearest, x)),
-            Unary::Exp => self.exp(x),
-            Unary::Log => self.log(x),
-            Unary::Tanh => self.tanh(x),
-            Unary::Sigmoid => {
-                let (numerator, denominator) = self.sigmoid_parts(x);
-                self.div(numerator, denominator)
-            }
-            Unary::Erf => self.erf(x),
-            Unary::GeluErf => {
-                let scale = self.constant(std::f32::consts::FRAC_1_SQRT_2);
-                let (half, one) = (self.constant(0.5), self.constant(1.0));
-                let scaled = self.mul(x, scale);
-                let erf = self.erf(scaled);
-                let factor = self.add(erf, one);
-                let halved = self.mul(x, half);
-                self.mul(halved, factor)
-            }
-            Unary::GeluTanh => {
-                // x / 2 * (1 + tanh u) = x * sigmoid(2 u).
-                let (one, cubic) = (self.constant(1.0), self.constant(0.044715));
-                let outer = self.constant(2.0 * (2.0 / std::f64::consts::PI).sqrt() as f32);
-                let square = self.mul(x, x);
-                let inner = self.mul_add(square, cubic, one);
-                let u = self.mul(x, inner);
-                let u = self.mul(u, outer);
-                let (numerator, denominator) = self.sigmoid_parts(u);
-                let product = self.mul(x, numerator);
-                self.div(product, denominator)
-            }
-            Unary::Silu => {
-                let (numerator, denominator) = self.sigmoid_parts(x);
-                let product = self.mul(x, numerator);
-                self.div(product, denominator)
-            }
-            Unary::HardSigmoid { alpha, beta } => self.hard_sigmoid(x, alpha.value(), beta.value()),
-            Unary::HardSwish => {
-                let factor = self.hard_sigmoid(x, 1.0 / 6.0, 0.5);
-                self.mul(x, factor)
-            }
-            Unary::Elu { alpha } => {
-                let (alpha, zero) = (self.bits(alpha.0), self.constant(0.0));
-                let falling = self.at_most(x, 0.0);
-                let e = self.exp_m1(falling);
-                let scaled = self.mul(alpha, e);
-                self.select(FloatCompare::Gt, x, zero, x, scaled)
-            }
-            Unary::Softplus => {
-                let sign = self.bits(SIGN);
-                let falling = self.op(VectorOp::Or(x, sign));
-                let t = self.exp(falling);
-                let tail = self.log_1p(t);
-                let positive = self.at_least(x, 0.0);
-                self.add(positive, tail)
-            }
-            Unary::Relu => self.at_least(x, 0.0),
-            Unary::Leaky { alpha } => {
-                let alpha = self.bits(alpha.0);
-                self.prelu(x, alpha)
-            }
-            Unary::Clip { min, max } => {
-                let x = self.at_least(x, min.value());
-                self.at_most(x, max.value())
-            }
-        }
-    }
-
-    fn binary(&mut self, op: Binary, a: V, b: V) -> V {
-        match op {
-            Binary::Add => self.add(a, b),
-            Binary::Sub => self.sub(a, b),
-            Binary::Mul => self.mul(a, b),
-            Binary::Div => self.div(a, b),
-            Binary::Max => maximum(self.builder, a, b),
-            Binary::Min => minimum(self.builder, a, b),
-            Binary::Pow => self.pow(a, b),
-            Binary::Prelu => self.prelu(a, b),
-            Binary::Gt => self.truth(FloatCompare::Gt, a, b),
-            Binary::Lt => self.truth(FloatCompare::Lt, a, b),
-            Binary::Ge => self.truth(FloatCompare::Ge, a, b),
-            Binary::Le => self.truth(FloatCompare::Le, a, b),
-            Binary::Eq => self.truth(FloatCompare::Eq, a, b),
-        }
     }
 }

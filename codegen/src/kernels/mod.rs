@@ -5,6 +5,7 @@ pub mod epilogue;
 pub mod frame;
 pub mod math;
 pub mod nest;
+pub mod program;
 pub mod window;
 
 use crate::emit::{Code, EmitError, cranelift};

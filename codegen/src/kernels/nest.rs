@@ -4,7 +4,8 @@
 //! where the deepest of its dims is entered. The dim that is walked in vectors is split in whole vectors and single
 //! elements, both done by the same code at two widths.
 
-use super::math::{self, Constants, maximum, minimum};
+use super::math::Constants;
+use super::program::{evaluate, maximum, minimum};
 use crate::tile::build::{Builder, at, indexed, slot};
 use crate::tile::{ARGUMENTS, Function, I, IntOp, Right, V, VectorOp, Width};
 use rectify_ir::kernel::nest::{self, slot};
@@ -189,9 +190,9 @@ impl Generator<'_> {
         } else if self.nest.reduce.is_none() {
             self.elementwise(builder, &place, dim, count);
         } else {
-            let lanes = builder.lanes() as i64;
-            let (vectors, rest) = split(builder, count, lanes);
-            for (count, width, step) in [(vectors, Width::Full, lanes), (rest, Width::One, 1)] {
+            let lanes = builder.lanes();
+            let (vectors, rest) = builder.split(count, lanes);
+            for (count, width, step) in [(vectors, Width::Full, lanes as i64), (rest, Width::One, 1)] {
                 builder.repeat(count, |builder| {
                     let inner = self.enter(builder, &place, dim);
                     self.element(builder, &inner, width);
@@ -214,18 +215,17 @@ impl Generator<'_> {
         let index = builder.int(IntOp::Const(0));
         let value = |builder: &mut Builder, width: Width, offset: usize| {
             let mut constants = Constants::default();
-            let result =
-                math::evaluate(builder, &mut constants, &self.nest.body, None, &mut |builder, operand| {
-                    fixed[operand as usize].unwrap_or_else(|| {
-                        let cursor = place.cursors[self.operand_stream(operand as usize)];
-                        builder.vector(VectorOp::Load(indexed(cursor, index, offset), width))
-                    })
-                });
+            let result = evaluate(builder, &mut constants, &self.nest.body, None, &mut |builder, operand| {
+                fixed[operand as usize].unwrap_or_else(|| {
+                    let cursor = place.cursors[self.operand_stream(operand as usize)];
+                    builder.vector(VectorOp::Load(indexed(cursor, index, offset), width))
+                })
+            });
             builder.store(indexed(place.cursors[0], index, offset), result, width);
         };
-        let lanes = builder.lanes() as i64;
+        let lanes = builder.lanes();
         let unroll = if self.nest.body.weight() <= UNROLLED_WEIGHT { UNROLL } else { 1 };
-        let (rounds, rest) = split(builder, count, lanes * unroll as i64);
+        let (rounds, rest) = builder.split(count, lanes * unroll);
         builder.repeat(rounds, |builder| {
             for vector in 0..unroll {
                 value(builder, Width::Full, vector * bytes);
@@ -233,7 +233,7 @@ impl Generator<'_> {
             builder.bump(index, (unroll * bytes) as i64);
         });
         let (vectors, rest) =
-            if unroll > 1 { split(builder, rest, lanes) } else { (builder.int(IntOp::Const(0)), rest) };
+            if unroll > 1 { builder.split(rest, lanes) } else { (builder.int(IntOp::Const(0)), rest) };
         if unroll > 1 {
             builder.repeat(vectors, |builder| {
                 value(builder, Width::Full, 0);
@@ -254,16 +254,10 @@ impl Generator<'_> {
                 let reduced = self.reduced(builder, place, reduce, width);
                 let last = self.outputs() - 1;
                 let mut constants = Constants::default();
-                math::evaluate(
-                    builder,
-                    &mut constants,
-                    &self.nest.finalize,
-                    Some(reduced),
-                    &mut |builder, k| {
-                        let stream = self.final_stream(k as usize);
-                        self.load(builder, place, stream, last, width)
-                    },
-                )
+                evaluate(builder, &mut constants, &self.nest.finalize, Some(reduced), &mut |builder, k| {
+                    let stream = self.final_stream(k as usize);
+                    self.load(builder, place, stream, last, width)
+                })
             }
         };
         builder.store(at(place.cursors[0], 0), result, width);
@@ -273,7 +267,7 @@ impl Generator<'_> {
     fn body(&self, builder: &mut Builder, place: &Place, width: Width) -> V {
         let dim = self.nest.vector_dim().unwrap_or(self.nest.dims() - 1);
         let mut constants = Constants::default();
-        math::evaluate(builder, &mut constants, &self.nest.body, None, &mut |builder, operand| {
+        evaluate(builder, &mut constants, &self.nest.body, None, &mut |builder, operand| {
             self.load(builder, place, self.operand_stream(operand as usize), dim, width)
         })
     }
@@ -360,7 +354,7 @@ impl Generator<'_> {
             return;
         }
         let place = self.fresh(builder, &place);
-        let step = if tail.is_some() { builder.lanes() as i64 } else { 1 };
+        let step = if tail.is_some() { builder.lanes() } else { 1 };
         let accumulate = |builder: &mut Builder, accumulator: V, width: Width, step: i64| {
             let inner = self.enter(builder, &place, dim);
             let value = self.body(builder, &inner, width);
@@ -368,15 +362,15 @@ impl Generator<'_> {
             builder.set_vector(accumulator, VectorOp::Copy(sum));
             self.advance(builder, &place, dim, step);
         };
-        let (rounds, rest) = split(builder, count, step * accumulators.len() as i64);
+        let (rounds, rest) = builder.split(count, step * accumulators.len());
         builder.repeat(rounds, |builder| {
             for &accumulator in accumulators {
-                accumulate(builder, accumulator, width, step);
+                accumulate(builder, accumulator, width, step as i64);
             }
         });
         let rest = if accumulators.len() > 1 {
-            let (vectors, rest) = split(builder, rest, step);
-            builder.repeat(vectors, |builder| accumulate(builder, accumulators[0], width, step));
+            let (vectors, rest) = builder.split(rest, step);
+            builder.repeat(vectors, |builder| accumulate(builder, accumulators[0], width, step as i64));
             rest
         } else {
             rest
@@ -406,12 +400,6 @@ fn combine(builder: &mut Builder, reduce: Reduce, a: V, b: V) -> V {
         Reduce::Max => maximum(builder, a, b),
         Reduce::Min => minimum(builder, a, b),
     }
-}
-
-/// Quotient and remainder by a constant.
-fn split(builder: &mut Builder, count: I, by: i64) -> (I, I) {
-    let by = builder.int(IntOp::Const(by));
-    (builder.int(IntOp::Div(count, by)), builder.int(IntOp::Rem(count, by)))
 }
 
 // Slots hold eight extents and strides: a nest has no more dims.

@@ -2,7 +2,7 @@
 
 use super::contract::start;
 use super::frame::{self, Accumulators, Task};
-use super::math::maximum;
+use super::program::maximum;
 use crate::tile::build::{Builder, at, indexed, slot};
 use crate::tile::{Function, I, IntOp, VectorOp, Width};
 use rectify_ir::kernel::tiles::{TileShape, slot};

@@ -132,6 +132,13 @@ impl Builder {
         result
     }
 
+    /// Quotient and remainder of a count that is not negative by a power of two.
+    pub fn split(&mut self, count: I, by: usize) -> (I, I) {
+        debug_assert!(by.is_power_of_two());
+        let quotient = self.int(IntOp::ShiftRight(count, by.trailing_zeros() as u8));
+        (quotient, self.int(IntOp::AndConst(count, by as i64 - 1)))
+    }
+
     fn nested(&mut self, body: impl FnOnce(&mut Self)) -> Block {
         let outer = std::mem::take(&mut self.block);
         body(self);

@@ -116,6 +116,8 @@ impl Machine<'_> {
             IntOp::MulConst(a, b) => self.int(a).wrapping_mul(b),
             IntOp::Div(a, b) => divide(a, b, u64::checked_div)?,
             IntOp::Rem(a, b) => divide(a, b, u64::checked_rem)?,
+            IntOp::ShiftRight(a, bits) => (self.int(a) as u64 >> bits) as i64,
+            IntOp::AndConst(a, mask) => self.int(a) & mask,
             IntOp::Load(address) => {
                 let mut bytes = [0; 8];
                 self.read(&address, &mut bytes)?;

@@ -119,6 +119,9 @@ pub enum IntOp {
     MulConst(I, i64),
     Div(I, I),
     Rem(I, I),
+    /// Logical.
+    ShiftRight(I, u8),
+    AndConst(I, i64),
     Load(Address),
 }
 
@@ -178,7 +181,11 @@ impl IntOp {
     pub fn reads(&self) -> Vec<I> {
         match *self {
             IntOp::Const(_) => vec![],
-            IntOp::Copy(a) | IntOp::AddConst(a, _) | IntOp::MulConst(a, _) => vec![a],
+            IntOp::Copy(a)
+            | IntOp::AddConst(a, _)
+            | IntOp::MulConst(a, _)
+            | IntOp::ShiftRight(a, _)
+            | IntOp::AndConst(a, _) => vec![a],
             IntOp::Add(a, b) | IntOp::Sub(a, b) | IntOp::Mul(a, b) | IntOp::Div(a, b) | IntOp::Rem(a, b) => {
                 vec![a, b]
             }

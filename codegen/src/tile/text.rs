@@ -67,6 +67,8 @@ impl Display for IntOp {
             IntOp::MulConst(a, b) => write!(f, "{a} * {b}"),
             IntOp::Div(a, b) => write!(f, "{a} / {b}"),
             IntOp::Rem(a, b) => write!(f, "{a} % {b}"),
+            IntOp::ShiftRight(a, bits) => write!(f, "{a} >> {bits}"),
+            IntOp::AndConst(a, mask) => write!(f, "{a} & {mask:#x}"),
             IntOp::Load(address) => write!(f, "load {address}"),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! 1. Every register read is below the function's count of registers of its kind.
 //! 2. Every register is set on each path before it is read; what only a loop's body sets is unset after the loop.
-//! 3. Shift counts are below 32, lanes are a power of two from 4 to 16.
+//! 3. Shift counts are below the width of what they shift, lanes are a power of two from 4 to 16.
 
 use super::*;
 use std::collections::HashSet;
@@ -34,6 +34,11 @@ impl Set<'_> {
             match statement {
                 Statement::Int(register, op) => {
                     self.read(&op.reads(), &[], op)?;
+                    if let IntOp::ShiftRight(_, bits) = op
+                        && *bits >= 64
+                    {
+                        return Err(Violation(format!("{register} = {op}: shift beyond the register")));
+                    }
                     self.define_int(*register)?;
                 }
                 Statement::Vector(register, op) => {

@@ -161,7 +161,7 @@ fn aarch64_compiles_but_is_not_called_here() {
     let target = Target::new(Level::Aarch64);
     for descriptor in samples() {
         let code = kernels::compile(&descriptor, &target).expect("a legal kernel");
-        assert!(code.bytes.len() > 100 && code.bytes.len() % 4 == 0);
+        assert!(code.bytes.len() > 100 && code.bytes.len().is_multiple_of(4));
     }
     if cfg!(not(target_arch = "aarch64")) {
         let error = jit::compile(&[&samples()[0]], &target, 1).expect_err("foreign code");

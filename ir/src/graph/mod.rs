@@ -121,6 +121,16 @@ impl Graph {
         id(to)
     }
 
+    /// As [`Graph::add_node`]; an input node is listed among the inputs too, after those that are there.
+    pub(crate) fn add_raw(&mut self, node: Node) -> NodeId {
+        let is_input = matches!(node.op, Op::Input);
+        let id = self.add_node(node);
+        if is_input {
+            self.inputs.push(id);
+        }
+        id
+    }
+
     fn link(&mut self, to: NodeIndex, operands: &[Value]) {
         for (operand, value) in operands.iter().enumerate() {
             self.nodes.add_edge(index(value.node), to, Use { operand: operand as u32 });

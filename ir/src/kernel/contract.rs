@@ -18,7 +18,8 @@
 //!
 //! Borders are no concern of the kernel: the input buffer has a halo, or the caller's tables avoid the outside.
 
-use super::tiles::{Operand, Store, TileArgs, TileShape, tiling_cost};
+use super::tiles::{Operand, Store, TileArgs, TileShape};
+use super::tiling::tiling_cost;
 use super::{Cost, Illegal, Program, require};
 use crate::target::Target;
 use serde::{Deserialize, Serialize};

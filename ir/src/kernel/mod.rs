@@ -27,7 +27,9 @@ pub mod pack;
 pub mod program;
 pub mod reference;
 pub mod special;
+mod tile_args;
 pub mod tiles;
+pub mod tiling;
 pub mod window;
 
 pub use contract::{Contract, Tile};

@@ -93,7 +93,7 @@ pub enum Vectorise {
 }
 
 /// The run-time arguments of a nest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NestArgs {
     /// Output extents, then reduction extents.
     pub extents: Vec<i64>,
@@ -105,7 +105,7 @@ pub struct NestArgs {
 }
 
 /// Addresses of one operand, in bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NestStream {
     pub base: i64,
     /// Per dim; what the class says for `Zero` and `One`.
@@ -113,7 +113,7 @@ pub struct NestStream {
     pub tables: Vec<NestTable>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NestTable {
     /// Entries to advance per dim; zero outside of the table's mask.
     pub steps: Vec<i64>,

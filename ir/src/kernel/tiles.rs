@@ -9,7 +9,7 @@
 //! vector `v` of group `g` at pixel `(i0, i1, ..)` is
 //! `pointer + base + g * group + v * block + sum(i_d * pixel_d)`; lane `l` adds `4 l`, or `l * lane` if strided.
 
-use super::{Illegal, Program, Span, require};
+use super::{Illegal, Program, require};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -50,7 +50,7 @@ pub enum TaskOrder {
 }
 
 /// Strides of a stream, in bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stream {
     pub base: i64,
     /// Between groups.
@@ -64,14 +64,14 @@ pub struct Stream {
 }
 
 /// Input offsets of the reduction steps, in bytes from a pixel's address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StepArgs {
     Table(Vec<i64>),
     Linear { count: i64, stride: i64 },
 }
 
 /// The run-time arguments of a pixel-tile kernel.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TileArgs {
     pub groups: i64,
     /// Output channels of one group, without padding.
@@ -146,55 +146,6 @@ pub mod slot {
     pub const fn stream(index: usize) -> usize {
         STREAMS + index * STREAM_LEN
     }
-}
-
-/// The tile heights that the code of a kernel contains, tallest first. Any count of pixels is a sum of these.
-pub fn tile_heights(pixels: u8) -> Vec<u8> {
-    match pixels {
-        0..=4 => (1..=pixels).rev().collect(),
-        _ => vec![pixels, pixels - 1, pixels - 2, 1],
-    }
-}
-
-/// `table[remaining]` is the height of the next tile; counts past the end take the tallest tile.
-pub fn tile_table(pixels: u8, vectors: u8) -> Vec<i64> {
-    tilings(pixels, vectors).into_iter().map(|(_, height)| height).collect()
-}
-
-/// Estimated cost of all tiles of `count` pixels, in sixths of a cycle per reduction element.
-pub fn tiling_cost(pixels: u8, vectors: u8, count: i64) -> i64 {
-    let best = tilings(pixels, vectors);
-    let tallest = i64::from(pixels);
-    let excess = count - (best.len() as i64 - 1);
-    let full = (excess + tallest - 1).max(0) / tallest;
-    let rest = (count - full * tallest).max(0) as usize;
-    full * tile_cost(tallest, i64::from(vectors)) + best.get(rest).map_or(0, |&(cost, _)| cost)
-}
-
-/// Two multiply-adds and three loads a cycle; a dependent multiply-add every four cycles; a little for the tile's
-/// prologue and epilogue.
-fn tile_cost(height: i64, vectors: i64) -> i64 {
-    let products = height * vectors;
-    (3 * products).max(2 * (products + vectors)).max(24) + 1
-}
-
-/// For each small count of pixels the cost of its best tiling, and the height of that tiling's first tile.
-fn tilings(pixels: u8, vectors: u8) -> Vec<(i64, i64)> {
-    let heights = tile_heights(pixels);
-    let mut best = vec![(0i64, 0i64)];
-    for remaining in 1..4 * i64::from(pixels) {
-        let choice = heights
-            .iter()
-            .map(|&height| i64::from(height))
-            .filter(|&height| height <= remaining)
-            .map(|height| {
-                let rest = best[(remaining - height) as usize].0;
-                (rest + tile_cost(height, i64::from(vectors)), height)
-            })
-            .min_by_key(|&(cost, height)| (cost, -height));
-        best.push(choice.unwrap_or((0, 1)));
-    }
-    best
 }
 
 impl TileShape<'_> {
@@ -302,7 +253,7 @@ impl StepArgs {
     }
 
     /// Least and greatest offset.
-    fn range(&self) -> (i64, i64) {
+    pub(super) fn range(&self) -> (i64, i64) {
         match self {
             StepArgs::Table(offsets) => {
                 (offsets.iter().copied().min().unwrap_or(0), offsets.iter().copied().max().unwrap_or(0))
@@ -310,223 +261,6 @@ impl StepArgs {
             StepArgs::Linear { count, stride } => {
                 let last = (count - 1).max(0) * stride;
                 (last.min(0), last.max(0))
-            }
-        }
-    }
-}
-
-impl TileArgs {
-    pub fn pixels(&self) -> i64 {
-        self.extents.iter().product()
-    }
-
-    pub fn strips(&self) -> i64 {
-        (self.pixels() + self.strip - 1) / self.strip
-    }
-
-    /// Channel groups (of `vectors * lanes` channels) in a group.
-    pub fn oc_groups(&self, shape: &TileShape) -> i64 {
-        let width = i64::from(shape.vectors) * i64::from(shape.lanes);
-        (self.channels + width - 1) / width
-    }
-
-    /// Number of tasks; the kernel accepts ranges within `0..tasks`.
-    pub fn tasks(&self, shape: &TileShape) -> i64 {
-        self.groups * self.strips() * self.oc_groups(shape)
-    }
-
-    /// The argument block, after checking it against the descriptor.
-    pub fn build(&self, shape: &TileShape) -> Result<Vec<i64>, Illegal> {
-        self.check(shape)?;
-        let (strips, oc_groups) = (self.strips(), self.oc_groups(shape));
-        let mut block = vec![0; slot::STREAMS];
-        block[slot::GROUP_DIV] = strips * oc_groups;
-        block[slot::STRIPS] = strips;
-        block[slot::OC_GROUPS] = oc_groups;
-        (block[slot::STRIP_DIV], block[slot::OC_DIV]) = match self.order {
-            TaskOrder::StripMajor => (oc_groups, 1),
-            TaskOrder::ChannelMajor => (1, strips),
-        };
-        block[slot::PIXELS] = self.pixels();
-        block[slot::STRIP] = self.strip;
-        block[slot::CHANNELS] = self.channels;
-        block[slot::STEPS] = self.steps.count();
-        block[slot::WEIGHT_BYTES] = self.weight_bytes(shape);
-        let lead = 4 - self.extents.len();
-        for d in 0..4 {
-            block[slot::EXTENTS + d] = if d < lead { 1 } else { self.extents[d - lead] };
-        }
-        self.push_stream(&mut block, &self.input);
-        self.push_stream(&mut block, &self.output);
-        for (stream, operand) in self.operands.iter().zip(shape.operands) {
-            match operand {
-                Operand::Pixels | Operand::PixelsStrided => self.push_stream(&mut block, stream),
-                // Looped epilogues step every stream from vector to vector; this one stands still.
-                Operand::PixelScalar => {
-                    let still = Stream { group: 0, block: 0, ..stream.clone() };
-                    self.push_stream(&mut block, &still);
-                }
-                Operand::PerChannel | Operand::Scalar => {}
-            }
-        }
-        block.extend(tile_table(shape.pixels, shape.vectors));
-        match &self.steps {
-            StepArgs::Table(offsets) => block.extend(offsets),
-            StepArgs::Linear { stride, .. } => block[slot::STEP_STRIDE] = *stride,
-        }
-        Ok(block)
-    }
-
-    /// Bytes of packed weights of one channel group.
-    pub fn weight_bytes(&self, shape: &TileShape) -> i64 {
-        self.steps.count() * i64::from(shape.inner) * i64::from(shape.vectors) * i64::from(shape.lanes) * 4
-    }
-
-    /// The bytes that a call over all tasks touches, for the plan's verifier.
-    pub fn spans(&self, shape: &TileShape) -> Vec<Span> {
-        let lane_bytes = i64::from(shape.lanes) * 4;
-        let padded = self.oc_groups(shape) * i64::from(shape.vectors);
-        // Vectors that hold at least one real channel; the others are never stored nor loaded from streams.
-        let vectors = (self.channels + i64::from(shape.lanes) - 1) / i64::from(shape.lanes);
-        let tail = self.channels - (vectors - 1) * i64::from(shape.lanes);
-        let mut spans = Vec::new();
-        let (low, high) = self.reach(&self.output, vectors);
-        let stored = match shape.store {
-            Store::Vector => (0, lane_bytes),
-            Store::Partial => (0, if vectors == 1 || self.output.block >= 0 { tail * 4 } else { lane_bytes }),
-            Store::Strided => {
-                let last = (if vectors == 1 { tail } else { i64::from(shape.lanes) } - 1) * self.output.lane;
-                (last.min(0), last.max(0) + 4)
-            }
-        };
-        spans.push(Span { pointer: 0, low_bytes: low + stored.0, high_bytes: high + stored.1, writes: true });
-        let (low, high) = self.reach(&self.input, if shape.input_blocks { vectors } else { 1 });
-        let (first, last) = self.steps.range();
-        let read = i64::from(shape.read) * 4;
-        let mut pointer = 1;
-        spans.push(Span { pointer, low_bytes: low + first, high_bytes: high + last + read, writes: false });
-        let per_channel = self.groups * padded * lane_bytes;
-        if shape.weights {
-            pointer += 1;
-            let bytes = self.groups * self.oc_groups(shape) * self.weight_bytes(shape);
-            spans.push(Span { pointer, low_bytes: 0, high_bytes: bytes, writes: false });
-        }
-        if shape.bias {
-            pointer += 1;
-            spans.push(Span { pointer, low_bytes: 0, high_bytes: per_channel, writes: false });
-        }
-        for (operand, stream) in shape.operands.iter().zip(&self.operands) {
-            pointer += 1;
-            let (low_bytes, high_bytes) = match operand {
-                Operand::PerChannel => (0, per_channel),
-                Operand::Scalar => (0, 4),
-                Operand::PixelScalar => {
-                    let still = Stream { group: 0, ..stream.clone() };
-                    let (low, high) = self.reach(&still, 1);
-                    (low, high + 4)
-                }
-                Operand::Pixels => {
-                    let (low, high) = self.reach(stream, vectors);
-                    (low, high + lane_bytes)
-                }
-                Operand::PixelsStrided => {
-                    let (low, high) = self.reach(stream, vectors);
-                    let lanes = if vectors == 1 { tail } else { i64::from(shape.lanes) };
-                    let last = (lanes - 1) * stream.lane;
-                    (low + last.min(0), high + last.max(0) + 4)
-                }
-            };
-            spans.push(Span { pointer, low_bytes, high_bytes, writes: false });
-        }
-        spans
-    }
-
-    fn check(&self, shape: &TileShape) -> Result<(), Illegal> {
-        require!(self.groups >= 1 && self.channels >= 1 && self.strip >= 1, "an empty tile argument");
-        require!(
-            self.extents.len() == shape.rank as usize,
-            "{} extents for rank {}",
-            self.extents.len(),
-            shape.rank
-        );
-        require!(self.extents.iter().all(|&extent| extent >= 1), "an extent below 1 in {:?}", self.extents);
-        let pixels = self.extents.iter().try_fold(1i64, |total, &extent| total.checked_mul(extent));
-        require!(pixels.is_some_and(|pixels| pixels < 1 << 40), "too many pixels: {:?}", self.extents);
-        require!(
-            self.operands.len() == shape.operands.len(),
-            "{} operand streams for {}",
-            self.operands.len(),
-            shape.operands.len()
-        );
-        require!(
-            matches!(self.steps, StepArgs::Table(_)) == shape.table,
-            "steps given as {:?}, but table is {}",
-            self.steps,
-            shape.table
-        );
-        let streams = self.operands.iter().zip(shape.operands).filter(|(_, operand)| operand.is_stream());
-        for stream in [&self.input, &self.output].into_iter().chain(streams.map(|(stream, _)| stream)) {
-            require!(
-                stream.pixel.len() == self.extents.len(),
-                "{} pixel strides for {} extents",
-                stream.pixel.len(),
-                self.extents.len()
-            );
-        }
-        Ok(())
-    }
-
-    fn push_stream(&self, block: &mut Vec<i64>, stream: &Stream) {
-        let lead = 4 - self.extents.len();
-        let stride = |d: usize| if d < lead { 0 } else { stream.pixel[d - lead] };
-        block.extend([stream.base, stream.group, stream.block, stream.lane]);
-        block.extend((0..4).map(stride));
-        // When dimension d wraps, its index has advanced `extent` times since it was 0.
-        block.extend((0..4usize).map(|d| match d.checked_sub(1) {
-            Some(slower) if d > lead => stride(slower) - stride(d) * self.extents[d - lead],
-            Some(_) | None => 0,
-        }));
-    }
-
-    /// Least and greatest address of a stream over all pixels, groups and `vectors` channel vectors.
-    fn reach(&self, stream: &Stream, vectors: i64) -> (i64, i64) {
-        let mut low = stream.base;
-        let mut high = stream.base;
-        let mut span = |extent: i64, stride: i64| {
-            let last = (extent - 1) * stride;
-            low += last.min(0);
-            high += last.max(0);
-        };
-        span(self.groups, stream.group);
-        span(vectors, stream.block);
-        for (&extent, &stride) in self.extents.iter().zip(&stream.pixel) {
-            span(extent, stride);
-        }
-        (low, high)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tiles_cover_every_count_without_tiny_ones() {
-        for pixels in 1..=8u8 {
-            let (heights, table) = (tile_heights(pixels), tile_table(pixels, 2));
-            assert_eq!(table.len(), 4 * pixels as usize);
-            for count in 1..200usize {
-                let mut remaining = count;
-                let mut tiles = Vec::new();
-                while remaining > 0 {
-                    let height = table.get(remaining).copied().unwrap_or(i64::from(pixels)) as usize;
-                    assert!(heights.contains(&(height as u8)) && height <= remaining);
-                    tiles.push(height);
-                    remaining -= height;
-                }
-                if pixels == 6 && count >= 8 {
-                    assert!(tiles.iter().all(|&tile| tile >= 4), "{count}: {tiles:?}");
-                }
             }
         }
     }

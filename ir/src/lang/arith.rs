@@ -27,7 +27,7 @@ impl From<DimError> for Problem {
     fn from(error: DimError) -> Problem {
         let help = match &error {
             DimError::NotDivisible { numerator, divisor } => Some(format!(
-                "write `floor({numerator}/{divisor})` or `ceil({numerator}/{divisor})`, or add a fact: `where … % {divisor} == 0`"
+                "write `floor({numerator}/{divisor})` or `ceil({numerator}/{divisor})`, or add a fact: `where {numerator} % {divisor} == 0`"
             )),
             DimError::DivisionByZero
             | DimError::Overflow

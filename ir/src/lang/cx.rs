@@ -49,8 +49,10 @@ pub struct Frame<'a> {
     pub scopes: Vec<HashMap<&'a str, Val<'a>>>,
     /// Label path of the call, empty for a model.
     pub path: String,
-    /// Calls on the path that have no label, with the name each was given.
-    pub unlabelled: Vec<(Span, String)>,
+    /// The call has no label: the name that it was given.
+    pub ordinal: Option<String>,
+    /// The path is a layer's, whatever the calls are that led here.
+    pub fixed: bool,
     /// How many calls of an op or block have had no label.
     pub ordinals: HashMap<&'a str, u32>,
     /// The place of the call.
@@ -138,7 +140,17 @@ impl<'a, 'd> Cx<'a, 'd> {
             return Poisoned;
         }
         const CALLS_SHOWN: usize = 3;
-        let calls = self.frames.iter().rev().filter_map(|frame| Some((frame.function?, frame.site?)));
+        let primary = diagnostic.labels.first().map(|(span, _)| *span);
+        // An error in the call's own arguments shows the call already.
+        let elsewhere = |site: &Span| {
+            primary
+                .is_none_or(|span| span.file != site.file || span.start < site.start || span.end > site.end)
+        };
+        let calls = self
+            .frames
+            .iter()
+            .rev()
+            .filter_map(|frame| Some((frame.function?, frame.site.filter(elsewhere)?)));
         let calls: Vec<(Span, String)> = calls
             .take(CALLS_SHOWN)
             .map(|(f, site)| (site, format!("in this call of `{}`", f.name.text)))

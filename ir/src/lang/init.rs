@@ -252,7 +252,7 @@ impl<'a> Cx<'a, '_> {
     }
 
     /// The initial value that an argument or default stands for; a number is a constant.
-    pub fn to_init(&mut self, value: Val<'a>, span: Span) -> Eval<InitVal<'a>> {
+    pub fn initial_value(&mut self, value: Val<'a>, span: Span) -> Eval<InitVal<'a>> {
         match value {
             Val::Init(init) => Ok(init),
             Val::Poison => Err(Poisoned),
@@ -273,6 +273,12 @@ impl<'a> Cx<'a, '_> {
     /// The source of a parameter of a type.
     pub fn source(&mut self, init: InitVal<'a>, ty: &TensorType, span: Span) -> Eval<Source> {
         match init {
+            InitVal::Init(init) if !is_finite(&init) => Err(self.error(
+                "E0503-init",
+                "the numbers of an initialisation are finite",
+                span,
+                "not finite",
+            )),
             InitVal::Init(init) => Ok(Source::Init(init)),
             InitVal::File { file, tensor, blake3 } => Ok(Source::File { file, tensor, blake3 }),
             InitVal::Data(values) => self.literal(values, ty, span).map(Source::Data),
@@ -301,6 +307,17 @@ impl<'a> Cx<'a, '_> {
         }
         Ok(Literal { dtype: ty.dtype, shape, bytes: bytes.into() })
     }
+}
+
+fn is_finite(init: &Init) -> bool {
+    let numbers: &[Scalar] = match &init.dist {
+        Dist::Scaled { .. } | Dist::TorchDefault { .. } | Dist::Orthogonal { .. } | Dist::Identity => &[],
+        Dist::Normal { mean, std } => &[*mean, *std],
+        Dist::TruncNormal { mean, std, low, high } => &[*mean, *std, *low, *high],
+        Dist::Uniform { low, high } => &[*low, *high],
+        Dist::Constant(value) => &[*value],
+    };
+    numbers.iter().chain([&init.scale, &init.shift]).all(|number| number.0.is_finite())
 }
 
 /// Appends the bytes of one element; false if the value does not fit the type.

@@ -4,20 +4,33 @@
 //! wrong gets a *poison* value, which silences whatever follows from it, so that all independent errors of a file are
 //! reported at once. Everything is bounded: steps, nodes, list lengths, call depth.
 //!
-//! `module` loads files, `cx` holds the state, `eval` and `arith` compute constants, `stmt` runs bodies, `call` finds
-//! what a call means, `op_call` makes nodes, `param` their parameters, `init` their initial values, `model` the whole.
+//! | part | does |
+//! |---|---|
+//! | `module` | loads files and knows what each defines |
+//! | `cx` | holds the state: frames and scopes, reports, limits |
+//! | `eval`, `names`, `arith` | compute expressions |
+//! | `stmt` | runs bodies, loops and conditions |
+//! | `call`, `args`, `block` | find what a call means; call blocks and layers |
+//! | `sort`, `op_call`, `emit`, `epilogue` | turn a call of an op into a node |
+//! | `param`, `init` | make parameters and their initial values |
+//! | `types`, `facts`, `model` | compare types, keep facts, put a model together |
 
 mod args;
 mod arith;
+mod block;
 mod call;
 mod cx;
+mod emit;
+mod epilogue;
 mod eval;
 mod facts;
 mod init;
 mod model;
 mod module;
+mod names;
 mod op_call;
 mod param;
+mod sort;
 mod stmt;
 mod types;
 mod value;

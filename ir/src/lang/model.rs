@@ -5,7 +5,7 @@ use super::value::Val;
 use crate::diag::{Diagnostic, Span};
 use crate::dim::Dim;
 use crate::graph::{Graph, Output, Stage};
-use crate::syntax::ast::{Expr, ExprKind, Function, Param, TypeKind};
+use crate::syntax::ast::{Expr, ExprKind, Function, Param, StmtKind, TypeKind};
 
 /// The stage that a dump's header names.
 pub fn stage(name: &str) -> Option<Stage> {
@@ -25,7 +25,8 @@ impl<'a> Cx<'a, '_> {
             function: Some(function),
             scopes: vec![Default::default()],
             path: String::new(),
-            unlabelled: Vec::new(),
+            ordinal: None,
+            fixed: false,
             ordinals: Default::default(),
             site: None,
         };
@@ -60,10 +61,8 @@ impl<'a> Cx<'a, '_> {
                 self.report(diagnostic);
                 self.frame().scopes[0].insert("_", Val::Poison);
             }
-            ExprKind::Name(name) => {
-                if !self.is_constant(name) && self.local(name).is_none() {
-                    self.bind(name, Val::Dim(Dim::sym(name)));
-                }
+            ExprKind::Name(name) if !self.is_constant(name) && self.local(name).is_none() => {
+                self.bind(name, Val::Dim(Dim::sym(name)));
             }
             ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => self.declare_symbols(inner),
             ExprKind::Chain(first, rest) => {
@@ -115,6 +114,10 @@ impl<'a> Cx<'a, '_> {
             Val::Tuple(items) => items.to_vec(),
             value => vec![value],
         };
+        let items: &[Expr] = match function.body.stmts.last().map(|stmt| &stmt.kind) {
+            Some(StmtKind::Expr(Expr { kind: ExprKind::Tuple(items), .. })) => items,
+            _ => &[],
+        };
         let declared = function.results.as_deref();
         if let Some(results) = declared
             && results.len() != values.len()
@@ -149,6 +152,7 @@ impl<'a> Cx<'a, '_> {
                 ));
                 continue;
             }
+            let span = items.get(at).map_or(span, |item| item.span);
             match self.output(value, span, result.and_then(|result| result.ty.as_ref())) {
                 Ok(value) => self.graph.outputs.push(Output { name: name.as_str().into(), value }),
                 Err(Poisoned) => ok = Err(Poisoned),

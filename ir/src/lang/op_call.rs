@@ -1,41 +1,22 @@
-//! Calls of ops: operands, attributes and parameters of the call, and the node that it becomes.
+//! Calls of ops: their operands, and the parameters that layers make.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::args::{ArgVal, Label, join};
-use super::cx::{Cx, Eval, Poisoned, RegionState};
+use super::cx::{Cx, Eval, Poisoned};
+use super::emit::Extras;
 use super::param::{LayerSizes, Share};
+use super::sort::Sorted;
 use super::stmt::is_param;
 use super::value::Val;
-use crate::diag::{Diagnostic, Span, suggest};
-use crate::graph::{EpArg, EpStep, Epilogue, Node, Provenance, Value};
-use crate::op::{AttrError, AttrKind, AttrSpec, AttrValue, Attrs, Op, OpSpec, OperandKind, table};
-use crate::scalar::Scalar;
-use crate::shape::{self, ShapeError};
+use crate::diag::{Diagnostic, Span};
+use crate::graph::Provenance;
+use crate::op::{AttrValue, OpSpec, OperandKind};
 use crate::syntax::ast::Region;
 use crate::types::TensorType;
 
-/// The arguments of a call, sorted.
-struct Sorted<'a> {
-    /// One entry for each operand of the op; ops of any number of operands have all in `many`.
-    operands: Vec<Option<(Val<'a>, Span)>>,
-    many: Vec<(Val<'a>, Span)>,
-    attrs: Attrs,
-    /// Attributes of the layer form.
-    layer: HashMap<&'static str, ArgVal<'a>>,
-    /// Where each attribute is given.
-    places: HashMap<String, Span>,
-}
-
-/// What becomes of a call besides its operation.
-#[derive(Default)]
-struct Extras<'a> {
-    name: Option<Arc<str>>,
-    region: Option<&'a Region>,
-    provenance: Provenance,
-}
+/// A parameter that the layer makes: its name, its place among the operands, and its initial value if one is given.
+type Missing<'a> = (&'static str, usize, Option<(Val<'a>, Span)>);
 
 impl<'a> Cx<'a, '_> {
     #[allow(clippy::too_many_arguments, reason = "the parts of a call")]
@@ -55,7 +36,7 @@ impl<'a> Cx<'a, '_> {
         };
         let sorted = self.sort(spec, args, span)?;
         let mut operands = Vec::new();
-        let mut missing = Vec::new();
+        let mut missing: Vec<Missing<'a>> = Vec::new();
         let mut poisoned = false;
         for (operand, given) in spec.operands.iter().zip(&sorted.operands) {
             match (operand.kind, given) {
@@ -127,199 +108,12 @@ impl<'a> Cx<'a, '_> {
         self.emit(spec.name, &sorted.attrs, &sorted.places, operands, extras, span)
     }
 
-    fn in_region(&self, operands: &[(Val<'a>, Span)]) -> bool {
-        self.region.is_some() && operands.iter().any(|(value, _)| matches!(value, Val::Step(_)))
-    }
-
-    /// Gives each argument its place.
-    fn sort(&mut self, spec: &'static OpSpec, args: Vec<ArgVal<'a>>, span: Span) -> Eval<Sorted<'a>> {
-        let variadic = spec.operands.iter().any(|operand| operand.kind == OperandKind::Variadic);
-        let mut sorted = Sorted {
-            operands: spec.operands.iter().map(|_| None).collect(),
-            many: Vec::new(),
-            attrs: Attrs::new(),
-            layer: HashMap::new(),
-            places: HashMap::new(),
-        };
-        let mut ok = Ok(());
-        for arg in args {
-            let placed = match arg.name {
-                Some(_) => self.named(spec, arg, &mut sorted),
-                None if variadic => self.variadic(arg, &mut sorted),
-                None => self.positional(spec, arg, &mut sorted),
-            };
-            ok = ok.and(placed);
-        }
-        if variadic && sorted.many.is_empty() && ok.is_ok() {
-            let message = format!("`{}` needs tensors", spec.name);
-            return Err(self.error("E0413-argument", message, span, "no tensor given"));
-        }
-        ok.map(|()| sorted)
-    }
-
-    fn variadic(&mut self, arg: ArgVal<'a>, sorted: &mut Sorted<'a>) -> Eval<()> {
-        match arg.value {
-            Val::List(items) | Val::Tuple(items) => {
-                self.step(items.len() as u64, arg.span)?;
-                sorted.many.extend(items.iter().map(|item| (item.clone(), arg.span)));
-            }
-            value => sorted.many.push((value, arg.span)),
-        }
-        Ok(())
-    }
-
-    fn positional(&mut self, spec: &'static OpSpec, arg: ArgVal<'a>, sorted: &mut Sorted<'a>) -> Eval<()> {
-        let tensor = matches!(arg.value, Val::Tensor(_) | Val::Step(_));
-        // Numbers can stand for tensors where another operand gives the shape.
-        let number =
-            arg.value.is_number() && spec.operands.iter().filter(|o| o.kind == OperandKind::Data).count() > 1;
-        let free = |wanted: fn(OperandKind) -> bool, sorted: &Sorted<'a>| {
-            (0..spec.operands.len())
-                .find(|at| wanted(spec.operands[*at].kind) && sorted.operands[*at].is_none())
-        };
-        let data = free(|kind| kind == OperandKind::Data, sorted);
-        if let Some(at) = data
-            && (tensor || number || arg.value.is_poison())
-        {
-            sorted.operands[at] = Some((arg.value, arg.span));
-            return Ok(());
-        }
-        let param = free(is_param, sorted);
-        let given = tensor || matches!(arg.value, Val::Init(_));
-        if let Some(at) = param
-            && (given || self.in_region(&sorted.operands.iter().flatten().cloned().collect::<Vec<_>>()))
-        {
-            sorted.operands[at] = Some((arg.value, arg.span));
-            return Ok(());
-        }
-        let taken = |attr: &&'static AttrSpec, sorted: &Sorted<'a>| {
-            !sorted.places.contains_key(attr.name) && !sorted.layer.contains_key(attr.name)
-        };
-        let attr = match spec.layer_attrs {
-            [first, ..] => Some(first).filter(|attr| taken(attr, sorted)),
-            [] => spec.attrs.iter().find(|attr| taken(attr, sorted)),
-        };
-        match attr {
-            Some(attr) if !tensor => self.attribute(spec, attr, arg, sorted),
-            _ => {
-                if arg.value.is_poison() {
-                    return Err(Poisoned);
-                }
-                let what = self.describe(&arg.value);
-                let message = format!("`{}` has no place for {what}", spec.name);
-                let diagnostic = Diagnostic::error("E0413-argument", message)
-                    .label(arg.span, "one argument too many")
-                    .help(format!("write `{}`", spec.example));
-                Err(self.report(diagnostic))
-            }
-        }
-    }
-
-    fn named(&mut self, spec: &'static OpSpec, arg: ArgVal<'a>, sorted: &mut Sorted<'a>) -> Eval<()> {
-        let Some(name) = arg.name else { return Ok(()) };
-        let twice = |cx: &mut Self| {
-            let message = format!("`{}` is given twice", name.text);
-            Err(cx.error("E0413-argument", message, name.span, "second value"))
-        };
-        let operand = spec.operands.iter().position(|operand| operand.name == name.text);
-        if let Some(at) = operand.filter(|at| spec.operands[*at].kind != OperandKind::Variadic) {
-            if sorted.operands[at].is_some() {
-                return twice(self);
-            }
-            let value = match arg.value {
-                Val::Word(word, span) => {
-                    self.unknown_name(word, span);
-                    Val::Poison
-                }
-                value => value,
-            };
-            sorted.operands[at] = Some((value, arg.span));
-            return Ok(());
-        }
-        let Some(attr) = spec.attr(&name.text) else {
-            let attrs = spec.attrs.iter().chain(spec.layer_attrs).map(|attr| attr.name);
-            let known: Vec<&str> = attrs.chain(spec.operands.iter().map(|operand| operand.name)).collect();
-            let diagnostic = Diagnostic::error(
-                "E0413-argument",
-                format!("`{}` has no argument `{}`", spec.name, name.text),
-            )
-            .label(name.span, "no such argument")
-            .help(format!("it takes `{}`", known.join("`, `")))
-            .maybe_help(suggest(&name.text, known.iter().copied()));
-            return Err(self.report(diagnostic));
-        };
-        if sorted.places.contains_key(attr.name) || sorted.layer.contains_key(attr.name) {
-            return twice(self);
-        }
-        self.attribute(spec, attr, arg, sorted)
-    }
-
-    fn attribute(
-        &mut self,
-        spec: &OpSpec,
-        attr: &'static AttrSpec,
-        arg: ArgVal<'a>,
-        sorted: &mut Sorted<'a>,
-    ) -> Eval<()> {
-        if arg.value.is_poison() {
-            return Err(Poisoned);
-        }
-        if spec.layer_attrs.iter().any(|layer| layer.name == attr.name) {
-            sorted.layer.insert(attr.name, arg);
-            return Ok(());
-        }
-        sorted.places.insert(attr.name.to_owned(), arg.span);
-        let value = self.attr_value(attr, &arg)?;
-        sorted.attrs.insert(attr.name.to_owned(), value);
-        Ok(())
-    }
-
-    fn attr_value(&mut self, attr: &AttrSpec, arg: &ArgVal<'a>) -> Eval<AttrValue> {
-        let words: &[&str] = match attr.kind {
-            AttrKind::Word(words) => words,
-            AttrKind::Padding => &["same", "same_lower"],
-            AttrKind::Int | AttrKind::Float | AttrKind::Bool | AttrKind::Spatial | AttrKind::Axis => &[],
-            AttrKind::Axes | AttrKind::Ints | AttrKind::Dims | AttrKind::Scales => &[],
-        };
-        match arg.word() {
-            Some(word) if words.contains(&word) => return Ok(AttrValue::Word(word.to_owned())),
-            // A wrong word is the op's to report, with the words it knows.
-            Some(word) if !words.is_empty() && !matches!(arg.value, Val::Int(_) | Val::List(_)) => {
-                return Ok(AttrValue::Word(word.to_owned()));
-            }
-            _ => {}
-        }
-        self.plain_attr(attr, &arg.value, arg.span)
-    }
-
-    fn plain_attr(&mut self, attr: &AttrSpec, value: &Val<'a>, span: Span) -> Eval<AttrValue> {
-        self.step(1, span)?;
-        match value {
-            Val::Int(value) => Ok(AttrValue::Int(*value)),
-            Val::Float(value) => Ok(AttrValue::Float(*value)),
-            Val::Bool(value) => Ok(AttrValue::Bool(*value)),
-            Val::Dim(dim) => Ok(AttrValue::Dim(dim.clone())),
-            Val::List(items) | Val::Tuple(items) => {
-                let items = items.iter().map(|item| self.plain_attr(attr, item, span));
-                items.collect::<Eval<Vec<AttrValue>>>().map(AttrValue::List)
-            }
-            Val::Poison => Err(Poisoned),
-            Val::Word(name, span) => Err(self.unknown_name(name, *span)),
-            other => {
-                let what = self.describe(other);
-                let message = format!("`{}` cannot be {what}", attr.name);
-                let diagnostic = Diagnostic::error("E0413-argument", message).label(span, attr.doc);
-                Err(self.report(diagnostic))
-            }
-        }
-    }
-
     /// Makes the parameters that the call leaves to its layer, and puts them among the operands.
     fn make_params(
         &mut self,
         spec: &'static OpSpec,
         sorted: &Sorted<'a>,
-        missing: Vec<(&'static str, usize, Option<(Val<'a>, Span)>)>,
+        missing: Vec<Missing<'a>>,
         operands: &mut [(Val<'a>, Span)],
         path: &str,
         span: Span,
@@ -393,9 +187,9 @@ impl<'a> Cx<'a, '_> {
                 value => vec![self.positive(value.clone(), arg.span, "the size of a kernel")?; rank.max(1)],
             };
             if sizes.kernel.len() != rank {
-                let message = format!("`{}` of {x} needs a kernel with {rank} sizes", spec.name);
+                let message = format!("`{}` of {x} needs {rank} kernel sizes, one a spatial axis", spec.name);
                 let diagnostic = Diagnostic::error("E0508-layer", message)
-                    .label(arg.span, format!("{} sizes", sizes.kernel.len()))
+                    .label(arg.span, format!("given: {}", sizes.kernel.len()))
                     .help("an image tensor is [N, C, H, W], a sequence [N, C, L]");
                 return Err(self.report(diagnostic));
             }
@@ -445,222 +239,5 @@ impl<'a> Cx<'a, '_> {
             return Ok(value);
         }
         Err(self.error("E0508-layer", format!("{what} cannot be {value}"), span, "must be positive"))
-    }
-
-    /// An op without attributes on values, as operators make it.
-    pub fn apply_op(&mut self, name: &'static str, operands: Vec<Val<'a>>, span: Span) -> Eval<Val<'a>> {
-        let operands = operands.into_iter().map(|value| (value, span)).collect();
-        self.emit(name, &Attrs::new(), &HashMap::new(), operands, Extras::default(), span)
-    }
-
-    /// Makes the node, or a step of an epilogue where an operand is a value of one.
-    fn emit(
-        &mut self,
-        name: &'static str,
-        attrs: &Attrs,
-        places: &HashMap<String, Span>,
-        operands: Vec<(Val<'a>, Span)>,
-        extras: Extras<'a>,
-        span: Span,
-    ) -> Eval<Val<'a>> {
-        self.room(span)?;
-        if self.in_region(&operands) {
-            return self.emit_step(name, attrs, places, operands, span);
-        }
-        if !operands.iter().any(|(value, _)| matches!(value, Val::Tensor(_))) {
-            let (value, place) = operands.first().cloned().unwrap_or((Val::None, span));
-            self.want_tensor(value, place, &format!("an operand of `{name}`"))?;
-        }
-        let mut values = Vec::with_capacity(operands.len());
-        for (value, place) in operands {
-            values.push(match value.as_float() {
-                Some(number) => self.constant_node(number),
-                None => self.want_tensor(value, place, &format!("an operand of `{name}`"))?,
-            });
-        }
-        let types = shape::operand_types(&self.graph, &values)
-            .map(|types| types.into_iter().map(Cow::into_owned).collect::<Vec<TensorType>>());
-        let types = types.map_err(|error| self.shape_error(error, span))?;
-        let op = self.build(name, attrs, places, &types, span)?;
-        let mut node = Node {
-            arity: values.len(),
-            operands: values,
-            epilogue: None,
-            types: Vec::new(),
-            name: extras.name,
-            provenance: extras.provenance,
-            op,
-        };
-        node.types = match shape::infer_own(&self.graph, &node) {
-            Ok(types) => types,
-            Err(error) => return Err(self.shape_error(error, span)),
-        };
-        if let Some(region) = extras.region {
-            self.read_region(region, &mut node, span)?;
-        }
-        let several = node.types.len() != 1 || matches!(node.op, Op::Split { .. });
-        let results = node.types.len() as u32;
-        let param_only = node.operands.iter().all(|value| self.param_only.contains(&value.node));
-        let id = match self.graph.push_node(node) {
-            Ok(id) => id,
-            Err(error) => return Err(self.shape_error(error, span)),
-        };
-        if param_only {
-            self.param_only.insert(id);
-        }
-        if several {
-            return Ok(Val::Tuple(
-                (0..results).map(|result| Val::Tensor(Value { node: id, result })).collect(),
-            ));
-        }
-        Ok(Val::Tensor(id.into()))
-    }
-
-    pub fn constant_node(&mut self, value: f64) -> Value {
-        let node = self.graph.push_const(value);
-        self.param_only.insert(node.node);
-        node
-    }
-
-    fn build(
-        &mut self,
-        name: &'static str,
-        attrs: &Attrs,
-        places: &HashMap<String, Span>,
-        types: &[TensorType],
-        span: Span,
-    ) -> Eval<Op> {
-        let types: Vec<&TensorType> = types.iter().collect();
-        Op::build(name, attrs, &types, &self.graph.facts)
-            .map_err(|error| self.attr_error(name, error, &types, places, span))
-    }
-
-    fn attr_error(
-        &mut self,
-        name: &str,
-        error: AttrError,
-        types: &[&TensorType],
-        places: &HashMap<String, Span>,
-        span: Span,
-    ) -> Poisoned {
-        let place = error.attr.as_ref().and_then(|attr| places.get(attr)).copied();
-        let label = if place.is_some() { "this value" } else { "in this call" };
-        let mut diagnostic = Diagnostic::error("E0306-attribute", format!("`{name}`: {}", error.message))
-            .label(place.unwrap_or(span), label);
-        if let Some(x) = types.first() {
-            diagnostic = diagnostic.note(format!("the input is {x}"));
-        }
-        let example = table::find(name).map(|spec| format!("an example: `{}`", spec.example));
-        self.report(diagnostic.maybe_help(example).maybe_help(error.help))
-    }
-
-    pub fn shape_error(&mut self, error: ShapeError, span: Span) -> Poisoned {
-        let mut diagnostic = Diagnostic::error("E0307-shape", error.message).label(span, "in this call");
-        if !error.shapes.is_empty() {
-            let shapes: Vec<String> =
-                error.shapes.iter().map(|(name, ty)| format!("{name} is {ty}")).collect();
-            diagnostic = diagnostic.note(shapes.join(", "));
-        }
-        self.report(diagnostic.maybe_help(error.help))
-    }
-
-    /// Reads `{ %acc => … }` into the node.
-    fn read_region(&mut self, region: &'a Region, node: &mut Node, span: Span) -> Eval<()> {
-        let [ty] = node.types.as_slice() else {
-            let message = "an op with several results has no epilogue";
-            return Err(self.error("E0309-epilogue", message, region.body.span, "not possible here"));
-        };
-        if self.region.is_some() {
-            let message = "an epilogue within an epilogue";
-            return Err(self.error("E0309-epilogue", message, region.body.span, "not possible here"));
-        }
-        self.region = Some(RegionState { ty: ty.clone(), operands: Vec::new(), steps: Vec::new() });
-        let value = self.scoped(|cx| {
-            cx.bind(&region.accumulator.text, Val::Step(EpArg::Acc));
-            cx.body(&region.body, None)
-        });
-        let Some(state) = self.region.take() else { return Err(Poisoned) };
-        match value {
-            Val::Step(EpArg::Step(last)) if last as usize + 1 == state.steps.len() => {
-                node.operands.extend(state.operands);
-                node.epilogue = Some(Epilogue { steps: state.steps });
-                Ok(())
-            }
-            Val::Poison => Err(Poisoned),
-            other => {
-                let what = self.describe(&other);
-                let at = region.body.stmts.last().map_or(span, |stmt| stmt.span);
-                let diagnostic = Diagnostic::error("E0309-epilogue", "an epilogue ends with its last step")
-                    .label(at, format!("this is {what}"))
-                    .help(
-                        "each step reads the accumulator or an earlier step, as in `{ %acc => relu(%acc) }`",
-                    );
-                Err(self.report(diagnostic))
-            }
-        }
-    }
-
-    fn emit_step(
-        &mut self,
-        name: &'static str,
-        attrs: &Attrs,
-        places: &HashMap<String, Span>,
-        operands: Vec<(Val<'a>, Span)>,
-        span: Span,
-    ) -> Eval<Val<'a>> {
-        let Some(ty) = self.region.as_ref().map(|region| region.ty.clone()) else { return Err(Poisoned) };
-        let mut args = Vec::new();
-        let mut types = Vec::new();
-        for (value, place) in operands {
-            if let Some(number) = value.as_float() {
-                args.push(EpArg::Scalar(Scalar(number)));
-                types.push(TensorType::new(ty.dtype, []));
-                continue;
-            }
-            if let Val::Step(arg) = value {
-                args.push(arg);
-                types.push(ty.clone());
-                continue;
-            }
-            let value = self.want_tensor(value, place, &format!("an operand of `{name}`"))?;
-            types.push(self.graph.ty(value).clone());
-            let Some(region) = &mut self.region else { return Err(Poisoned) };
-            let at = region.operands.iter().position(|operand| *operand == value).unwrap_or_else(|| {
-                region.operands.push(value);
-                region.operands.len() - 1
-            });
-            args.push(EpArg::Operand(at as u32));
-        }
-        let op = self.build(name, attrs, places, &types, span)?;
-        if !op.is_elementwise() {
-            let message = format!("`{name}` is not elementwise");
-            return Err(self.error(
-                "E0309-epilogue",
-                message,
-                span,
-                "only elementwise ops can be steps of an epilogue",
-            ));
-        }
-        let Some(region) = &mut self.region else { return Err(Poisoned) };
-        region.steps.push(EpStep { op, args });
-        Ok(Val::Step(EpArg::Step(region.steps.len() as u32 - 1)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::op::Category;
-
-    #[test]
-    fn numbers_stand_for_tensors_in_binary_ops_only() {
-        for spec in table::OPS {
-            let data = spec.operands.iter().filter(|operand| operand.kind == OperandKind::Data).count();
-            assert!(
-                data <= 1 || spec.category == Category::Elementwise || spec.name == "matmul",
-                "{}",
-                spec.name
-            );
-        }
     }
 }

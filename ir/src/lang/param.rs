@@ -60,7 +60,7 @@ impl<'a> Cx<'a, '_> {
             return self.same_param(&full, shared, &ty, place);
         }
         self.check_unique(&full, place)?;
-        let init = self.to_init(init, at)?;
+        let init = self.initial_value(init, at)?;
         let source = self.source(init, &ty, at)?;
         self.room(place)?;
         let value = self.graph.add_param(full.as_str(), ty, source);
@@ -82,7 +82,16 @@ impl<'a> Cx<'a, '_> {
         self.check_same(ty, &found, param.ty.span, param.init.span)?;
         let node = self.graph.node(value.node);
         let source = matches!(node.op, Op::Param(_) | Op::Input | Op::Const(_));
-        if source || !self.param_only.contains(&value.node) {
+        if source {
+            let message = format!("`{full}` would only be another name");
+            return Err(self.error(
+                "E0505-derived-parameter",
+                message,
+                param.init.span,
+                "not an operation on parameters",
+            ));
+        }
+        if !self.param_only.contains(&value.node) {
             let diagnostic = Diagnostic::error(
                 "E0505-derived-parameter",
                 format!("`{full}` is not computed from parameters alone"),
@@ -262,7 +271,13 @@ impl<'a> Cx<'a, '_> {
 
     /// Warns of parameters whose names depend on the order of calls.
     pub fn warn_unlabelled(&mut self, own: Option<(Span, String)>) {
-        let calls: Vec<(Span, String)> = self.frame().unlabelled.iter().cloned().chain(own).collect();
+        let mut calls: Vec<(Span, String)> = own.into_iter().collect();
+        for frame in self.frames.iter().rev() {
+            calls.extend(frame.site.zip(frame.ordinal.clone()));
+            if frame.fixed {
+                break;
+            }
+        }
         for (span, name) in calls {
             let diagnostic = Diagnostic::warning("W0702-unlabelled", "parameters of a call without a label")
                 .label(span, format!("named `{name}` by its order"))

@@ -208,7 +208,7 @@ impl<'a> Cx<'a, '_> {
             return;
         }
         let value = self.eval(&entry.value);
-        if self.to_init(value.clone(), entry.value.span).is_ok() {
+        if self.initial_value(value.clone(), entry.value.span).is_ok() {
             self.defaults.push((entry, value));
         }
     }

@@ -150,21 +150,26 @@ impl<'a> Cx<'a, '_> {
 
     /// Gives a typed parameter of a block its value: names in a tensor's type take the sizes that are there.
     pub fn unify(&mut self, ty: &'a Type, value: Val<'a>, span: Span, param: &'a Ident) -> Eval<Val<'a>> {
+        if let TypeKind::Tensor(_, dims) = &ty.kind {
+            let shape = match &value {
+                Val::Tensor(tensor) => self.graph.ty(*tensor).shape.clone(),
+                _ => Vec::new(),
+            };
+            for (axis, dim) in dims.iter().enumerate() {
+                if let ExprKind::Name(name) = &dim.kind
+                    && self.local(name).is_none()
+                    && !self.is_constant(name)
+                {
+                    let size = shape.get(axis).filter(|_| shape.len() == dims.len());
+                    self.bind(name, size.map_or(Val::Poison, |size| Val::dim(size.clone())));
+                }
+            }
+        }
         match (&ty.kind, value) {
             (_, Val::Poison) => Err(Poisoned),
             (TypeKind::Tensor(name, dims), Val::Tensor(tensor)) => {
                 let dtype = self.dtype(name)?;
                 let found = self.graph.ty(tensor).clone();
-                if dims.len() == found.rank() {
-                    for (dim, found) in dims.iter().zip(&found.shape) {
-                        if let ExprKind::Name(name) = &dim.kind
-                            && self.local(name).is_none()
-                            && !self.is_constant(name)
-                        {
-                            self.bind(name, Val::dim(found.clone()));
-                        }
-                    }
-                }
                 let mut shape = Vec::new();
                 for (axis, dim) in dims.iter().enumerate() {
                     shape.push(match (&dim.kind, found.shape.get(axis)) {

@@ -4,6 +4,16 @@
 //! code, `runtime` executes its steps. Layouts, algorithms, memory and the division of work live here and nowhere else.
 //! A plan depends on the graph, the specialisation key and the target's name and tables, never on the thread count.
 
+mod access;
+mod display;
+mod json;
+pub mod testing;
+mod verify;
+
+pub use access::{Access, Run, accesses};
+pub use json::{JsonError, VERSION};
+pub use verify::{Violation, verify};
+
 use crate::dtype::DType;
 use crate::graph::{NodeId, Value};
 use crate::kernel::{Cost, Descriptor, Illegal, NestArgs, PackFormat, Span, TileArgs};
@@ -129,7 +139,7 @@ pub struct Pointer {
 }
 
 /// Arguments of a step's kernel, before they become a block of integers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Args {
     /// Of a `Contract` or a `Window`.

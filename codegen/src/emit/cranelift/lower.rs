@@ -223,6 +223,14 @@ impl Lowering<'_> {
                 let (a, b) = (read(a), read(b));
                 self.builder.ins().urem(a, b)
             }
+            IntOp::ShiftRight(a, bits) => {
+                let a = read(a);
+                self.builder.ins().ushr_imm_u(a, i64::from(bits))
+            }
+            IntOp::AndConst(a, mask) => {
+                let a = read(a);
+                self.builder.ins().band_imm_s(a, mask)
+            }
             IntOp::Load(address) => {
                 let place = self.address(&address);
                 self.builder.ins().load(I64, flags(), place, address.offset)

@@ -235,8 +235,7 @@ impl Parser<'_> {
             call.args = Some(self.list(open, ")", Self::arg)?);
         }
         let value_next = self.peek_at(1).kind == TokenKind::Value;
-        if call.args.is_some() && self.at("{") && value_next && self.peek_at(2).kind == TokenKind::Punct("=>")
-        {
+        if self.at("{") && value_next && self.peek_at(2).kind == TokenKind::Punct("=>") {
             call.region = Some(self.region()?);
         }
         if self.call_suffixes {

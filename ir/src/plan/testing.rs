@@ -1,0 +1,239 @@
+//! Reference execution of plans: scalar and slow, straight from the documentation of the kernel families.
+//!
+//! It makes the meaning of a plan testable without machine code: a plan run here must agree with the interpreter on
+//! the graph. Not for production use; sums are in f64 like the elementwise programs.
+
+use super::{Args, Pack, Place, Plan, Step};
+use crate::kernel::{
+    Contract, Descriptor, Nest, NestArgs, NestStream, Operand, Program, Reduce, StepArgs, Store, Stream,
+    TileArgs, Window, WindowOp,
+};
+
+/// Memory of one run, by buffer place. Words are f32; unwritten words are NaN, so that reading one shows.
+struct Memory<'a> {
+    plan: &'a Plan,
+    inputs: &'a [Vec<f32>],
+    outputs: Vec<Vec<f32>>,
+    arena: Vec<f32>,
+    packs: Vec<Vec<f32>>,
+}
+
+/// Runs the plan on row-major inputs. `values` gives the source values of a pack, before packing. Returns the outputs.
+///
+/// # Panics
+/// On a plan that `verify` refuses.
+pub fn execute(plan: &Plan, inputs: &[Vec<f32>], values: &mut dyn FnMut(&Pack) -> Vec<f32>) -> Vec<Vec<f32>> {
+    let packs = plan.packs.iter().map(|p| p.format.pack(&values(p))).collect();
+    let outputs = plan.outputs.iter().map(|p| vec![f32::NAN; p.shape.iter().product()]).collect();
+    let mut memory =
+        Memory { plan, inputs, outputs, arena: vec![f32::NAN; plan.arena_bytes.div_ceil(4)], packs };
+    for step in &plan.steps {
+        match (plan.kernel(step.kernel), &step.args) {
+            (Descriptor::Contract(k), Args::Tile(args)) => contract(&mut memory, step, k, args),
+            (Descriptor::Window(k), Args::Tile(args)) => window(&mut memory, step, k, args),
+            (Descriptor::Nest(k), Args::Nest(args)) => nest(&mut memory, step, k, args),
+            (Descriptor::Contract(_) | Descriptor::Window(_) | Descriptor::Nest(_), _) => {
+                panic!("arguments of another family")
+            }
+        }
+    }
+    memory.outputs
+}
+
+impl Memory<'_> {
+    /// The word at a byte offset from a step's pointer.
+    fn read(&self, step: &Step, pointer: usize, offset: i64) -> f64 {
+        let p = step.pointers[pointer];
+        let at = ((p.offset_bytes + offset) / 4) as usize;
+        f64::from(match self.plan.buffer(p.buffer).place {
+            Place::Input(i) => self.inputs[i as usize][at],
+            Place::Output(i) => self.outputs[i as usize][at],
+            Place::Pack(i) => self.packs[i.0 as usize][at],
+            Place::Arena { offset_bytes } => self.arena[offset_bytes / 4 + at],
+        })
+    }
+
+    fn write(&mut self, step: &Step, offset: i64, value: f64) {
+        let p = step.pointers[0];
+        let at = ((p.offset_bytes + offset) / 4) as usize;
+        match self.plan.buffer(p.buffer).place {
+            Place::Output(i) => self.outputs[i as usize][at] = value as f32,
+            Place::Arena { offset_bytes } => self.arena[offset_bytes / 4 + at] = value as f32,
+            Place::Input(_) | Place::Pack(_) => panic!("a write to read-only memory"),
+        }
+    }
+}
+
+/// What both tile families do with an accumulator.
+struct Tile<'a> {
+    lanes: i64,
+    /// Output channels of a channel group.
+    width: i64,
+    store: Store,
+    operands: &'a [Operand],
+    epilogue: &'a Program,
+    /// Index of the first operand's pointer.
+    first: usize,
+    args: &'a TileArgs,
+}
+
+impl Tile<'_> {
+    /// Byte offset of the packed per-channel value.
+    fn per_channel(&self, group: i64, channel: i64) -> i64 {
+        let groups = (self.args.channels + self.width - 1) / self.width;
+        4 * (group * groups * self.width + channel)
+    }
+
+    /// Every (group, pixel indices, channel); padded channels too where vectors are stored whole.
+    fn each(&self, mut f: impl FnMut(i64, &[i64], i64)) {
+        let whole = (self.args.channels + self.lanes - 1) / self.lanes * self.lanes;
+        let channels = if self.store == Store::Vector { whole } else { self.args.channels };
+        for group in 0..self.args.groups {
+            indices(&self.args.extents, &mut |pixel| {
+                (0..channels).for_each(|channel| f(group, pixel, channel));
+            });
+        }
+    }
+
+    fn finish(&self, m: &mut Memory, step: &Step, group: i64, pixel: &[i64], channel: i64, acc: f64) {
+        let loads: Vec<f64> = self
+            .operands
+            .iter()
+            .zip(&self.args.operands)
+            .enumerate()
+            .map(|(k, (operand, stream))| {
+                let offset = match operand {
+                    Operand::PerChannel => self.per_channel(group, channel),
+                    Operand::Scalar => 0,
+                    Operand::PixelScalar => stream.base + place(stream, pixel),
+                    Operand::Pixels => self.offset(stream, group, pixel, channel, 4),
+                    Operand::PixelsStrided => self.offset(stream, group, pixel, channel, stream.lane),
+                };
+                m.read(step, self.first + k, offset)
+            })
+            .collect();
+        let value = self.epilogue.evaluate(acc, &loads);
+        let lane = if self.store == Store::Strided { self.args.output.lane } else { 4 };
+        m.write(step, self.offset(&self.args.output, group, pixel, channel, lane), value);
+    }
+
+    fn offset(&self, s: &Stream, group: i64, pixel: &[i64], channel: i64, lane: i64) -> i64 {
+        let (vector, l) = (channel / self.lanes, channel % self.lanes);
+        s.base + group * s.group + vector * s.block + l * lane + place(s, pixel)
+    }
+}
+
+fn place(stream: &Stream, pixel: &[i64]) -> i64 {
+    pixel.iter().zip(&stream.pixel).map(|(i, s)| i * s).sum()
+}
+
+/// Calls `f` with every index tuple, the last dim fastest.
+fn indices(extents: &[i64], f: &mut dyn FnMut(&[i64])) {
+    let mut index = vec![0; extents.len()];
+    if extents.contains(&0) {
+        return;
+    }
+    loop {
+        f(&index);
+        let Some(d) = (0..extents.len()).rev().find(|d| index[*d] + 1 < extents[*d]) else { return };
+        index[d] += 1;
+        index[d + 1..].fill(0);
+    }
+}
+
+fn offsets(steps: &StepArgs) -> Vec<i64> {
+    match steps {
+        StepArgs::Table(offsets) => offsets.clone(),
+        StepArgs::Linear { count, stride } => (0..*count).map(|i| i * stride).collect(),
+    }
+}
+
+fn contract(m: &mut Memory, step: &Step, k: &Contract, args: &TileArgs) {
+    let width = i64::from(k.tile.vectors) * i64::from(k.lanes);
+    let first = 3 + usize::from(k.bias);
+    let (store, operands, epilogue) = (k.store, &k.operands, &k.epilogue);
+    let t = Tile { lanes: i64::from(k.lanes), width, store, operands, epilogue, first, args };
+    let (steps, inner) = (offsets(&args.steps), i64::from(k.inner));
+    let channel_groups = (args.channels + width - 1) / width;
+    t.each(|group, pixel, channel| {
+        let mut acc = if k.bias { m.read(step, 3, t.per_channel(group, channel)) } else { 0.0 };
+        let from = args.input.base + group * args.input.group + place(&args.input, pixel);
+        let packed = (group * channel_groups + channel / width) * steps.len() as i64 * inner * width;
+        for (s, offset) in steps.iter().enumerate() {
+            for i in 0..inner {
+                let row = (s as i64 * inner + i) * width + channel % width;
+                acc += m.read(step, 1, from + offset + 4 * i) * m.read(step, 2, 4 * (packed + row));
+            }
+        }
+        t.finish(m, step, group, pixel, channel, acc);
+    });
+}
+
+fn window(m: &mut Memory, step: &Step, k: &Window, args: &TileArgs) {
+    let lanes = i64::from(k.lanes);
+    let weighted = k.op == WindowOp::MulAdd;
+    let first = 2 + usize::from(weighted) + usize::from(k.bias);
+    let (store, operands, epilogue) = (k.store, &k.operands, &k.epilogue);
+    let t = Tile { lanes, width: lanes, store, operands, epilogue, first, args };
+    let taps = offsets(&args.steps);
+    let vectors = (args.channels + lanes - 1) / lanes;
+    t.each(|group, pixel, channel| {
+        let start = if k.op == WindowOp::Max { f64::NEG_INFINITY } else { 0.0 };
+        let mut acc = if k.bias { m.read(step, first - 1, t.per_channel(group, channel)) } else { start };
+        let from = t.offset(&args.input, group, pixel, channel, 4);
+        for (tap, offset) in taps.iter().enumerate() {
+            let x = m.read(step, 1, from + offset);
+            acc = match k.op {
+                WindowOp::MulAdd => {
+                    let vector = group * vectors + channel / lanes;
+                    let row = (vector * taps.len() as i64 + tap as i64) * lanes + channel % lanes;
+                    acc + x * m.read(step, 2, 4 * row)
+                }
+                WindowOp::Max if x.is_nan() || acc.is_nan() => f64::NAN,
+                WindowOp::Max => acc.max(x),
+                WindowOp::Add => acc + x,
+            };
+        }
+        t.finish(m, step, group, pixel, channel, acc);
+    });
+}
+
+fn nest(m: &mut Memory, step: &Step, k: &Nest, args: &NestArgs) {
+    let outputs = k.output_dims as usize;
+    let address = |s: &NestStream, index: &[i64]| {
+        let strides: i64 = index.iter().zip(&s.strides).map(|(i, s)| i * s).sum();
+        let entry = |t: &crate::kernel::NestTable| {
+            t.offsets[index.iter().zip(&t.steps).map(|(i, s)| i * s).sum::<i64>() as usize]
+        };
+        s.base + strides + s.tables.iter().map(entry).sum::<i64>()
+    };
+    let loads = |m: &Memory, first: usize, streams: &[NestStream], index: &[i64]| -> Vec<f64> {
+        streams.iter().enumerate().map(|(i, s)| m.read(step, first + i, address(s, index))).collect()
+    };
+    indices(&args.extents[..outputs], &mut |index| {
+        let value = match k.reduce {
+            None => k.body.evaluate(0.0, &loads(m, 1, &args.operands, index)),
+            Some(reduce) => {
+                let mut acc = match reduce {
+                    Reduce::Sum => 0.0,
+                    Reduce::Product => 1.0,
+                    Reduce::Max => f64::NEG_INFINITY,
+                    Reduce::Min => f64::INFINITY,
+                };
+                indices(&args.extents[outputs..], &mut |rest| {
+                    let whole = [index, rest].concat();
+                    let x = k.body.evaluate(0.0, &loads(m, 1, &args.operands, &whole));
+                    acc = match reduce {
+                        Reduce::Sum => acc + x,
+                        Reduce::Product => acc * x,
+                        Reduce::Max | Reduce::Min if x.is_nan() || acc.is_nan() => f64::NAN,
+                        Reduce::Max => acc.max(x),
+                        Reduce::Min => acc.min(x),
+                    };
+                });
+                k.finalize.evaluate(acc, &loads(m, 1 + args.operands.len(), &args.finals, index))
+            }
+        };
+        m.write(step, address(&args.output, index), value);
+    });
+}

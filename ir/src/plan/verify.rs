@@ -1,0 +1,321 @@
+//! The verifier of plans. Machine code is made and run from verified plans only.
+//!
+//! Invariants:
+//! 1. every kernel is valid, none stands twice, and every id of a buffer, pack or kernel exists;
+//! 2. every step has one pointer for each of its kernel's, and its arguments build;
+//! 3. every byte that a step may touch, over-reads included, lies in the pointer's buffer;
+//! 4. no step writes to an input or a pack;
+//! 5. a port's buffer is that port's, of its shape's size; a pack's buffer has the size of its format;
+//! 6. arena buffers are aligned to 64 bytes, lie in the arena, and overlap no other that is alive at the same step
+//!    (from the first step that touches it to the last);
+//! 7. nothing is read before it is written;
+//! 8. every output is written in full;
+//! 9. without a barrier, a step touches no byte that a step since the last barrier writes, and writes none that such
+//!    a step reads;
+//! 10. the scratch suffices for every kernel, and the lower bound does not exceed the arena.
+
+use super::access::{Access, Run, accesses};
+use super::{Args, BufferId, Place, Plan, Step};
+use crate::kernel::PackFormat;
+use std::collections::{HashMap, HashSet};
+
+/// A plan that breaks an invariant: always a fault of the planner.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {message}", self.place())]
+pub struct Violation {
+    /// Index of the step at fault, if one is.
+    pub step: Option<usize>,
+    /// Number in the list of invariants.
+    pub invariant: u8,
+    pub message: String,
+}
+
+impl Violation {
+    fn place(&self) -> String {
+        match self.step {
+            Some(step) => format!("plan, step {step}, invariant {}", self.invariant),
+            None => format!("plan, invariant {}", self.invariant),
+        }
+    }
+}
+
+/// Checks all invariants; the first violation is returned.
+pub fn verify(plan: &Plan) -> Result<(), Violation> {
+    check_tables(plan)?;
+    for (i, step) in plan.steps.iter().enumerate() {
+        check_step(plan, i, step)?;
+    }
+    check_ports_and_packs(plan)?;
+    check_arena(plan)?;
+    check_bytes(plan)
+}
+
+fn fail<T>(step: Option<usize>, invariant: u8, message: String) -> Result<T, Violation> {
+    Err(Violation { step, invariant, message })
+}
+
+fn check_tables(plan: &Plan) -> Result<(), Violation> {
+    let mut seen = HashSet::new();
+    for (i, kernel) in plan.kernels.iter().enumerate() {
+        if let Err(e) = kernel.validate() {
+            return fail(None, 1, format!("k{i}: {e}"));
+        }
+        if !seen.insert(kernel) {
+            return fail(None, 1, format!("k{i} stands twice"));
+        }
+        if kernel.scratch_bytes() > plan.scratch_bytes {
+            return fail(None, 10, format!("k{i} needs {} bytes of scratch", kernel.scratch_bytes()));
+        }
+    }
+    for (i, buffer) in plan.buffers.iter().enumerate() {
+        let exists = match buffer.place {
+            Place::Input(index) => (index as usize) < plan.inputs.len(),
+            Place::Output(index) => (index as usize) < plan.outputs.len(),
+            Place::Pack(pack) => (pack.0 as usize) < plan.packs.len(),
+            Place::Arena { .. } => true,
+        };
+        if !exists {
+            return fail(None, 1, format!("b{i} names a port or pack that is not there"));
+        }
+    }
+    if plan.arena_lower_bound_bytes > plan.arena_bytes {
+        return fail(None, 10, "the arena's lower bound exceeds it".into());
+    }
+    Ok(())
+}
+
+fn check_step(plan: &Plan, i: usize, step: &Step) -> Result<(), Violation> {
+    let Some(kernel) = plan.kernels.get(step.kernel.0 as usize) else {
+        return fail(Some(i), 1, format!("there is no kernel k{}", step.kernel.0));
+    };
+    let names = kernel.pointers();
+    if names.len() != step.pointers.len() {
+        return fail(Some(i), 2, format!("{} pointers for {names:?}", step.pointers.len()));
+    }
+    if let Err(e) = step.args.build(kernel) {
+        return fail(Some(i), 2, format!("{} of {kernel}: {e}", step.label));
+    }
+    for span in step.args.spans(kernel) {
+        let pointer = step.pointers[span.pointer];
+        let Some(buffer) = plan.buffers.get(pointer.buffer.0 as usize) else {
+            return fail(Some(i), 1, format!("there is no buffer b{}", pointer.buffer.0));
+        };
+        let low = pointer.offset_bytes.checked_add(span.low_bytes);
+        let high = pointer.offset_bytes.checked_add(span.high_bytes);
+        let inside = low.is_some_and(|low| low >= 0) && high.is_some_and(|high| high <= buffer.bytes as i64);
+        if !inside && span.low_bytes < span.high_bytes {
+            return fail(
+                Some(i),
+                3,
+                format!(
+                    "{}: {} touches bytes {}..{} of b{}, which has {} ({})",
+                    step.label,
+                    names[span.pointer],
+                    pointer.offset_bytes + span.low_bytes,
+                    pointer.offset_bytes + span.high_bytes,
+                    pointer.buffer.0,
+                    buffer.bytes,
+                    buffer.about
+                ),
+            );
+        }
+        if span.writes && matches!(buffer.place, Place::Input(_) | Place::Pack(_)) {
+            return fail(Some(i), 4, format!("{} writes to b{}", step.label, pointer.buffer.0));
+        }
+    }
+    Ok(())
+}
+
+fn check_ports_and_packs(plan: &Plan) -> Result<(), Violation> {
+    let ports = plan.inputs.iter().enumerate().map(|(i, p)| (p, Place::Input(i as u32)));
+    let outputs = plan.outputs.iter().enumerate().map(|(i, p)| (p, Place::Output(i as u32)));
+    for (port, place) in ports.chain(outputs) {
+        let Some(buffer) = plan.buffers.get(port.buffer.0 as usize) else {
+            return fail(None, 1, format!("{} has no buffer", port.name));
+        };
+        let bytes = port.shape.iter().product::<usize>() * port.dtype.size_bytes();
+        if buffer.place != place || buffer.bytes != bytes {
+            return fail(None, 5, format!("{} needs {bytes} bytes of its own, not {buffer:?}", port.name));
+        }
+    }
+    for (i, pack) in plan.packs.iter().enumerate() {
+        if let Err(e) = pack.format.validate() {
+            return fail(None, 5, format!("p{i}: {e}"));
+        }
+        if pack.bytes != packed_bytes(&pack.format) {
+            return fail(None, 5, format!("p{i} has {} bytes for {:?}", pack.bytes, pack.format));
+        }
+    }
+    for (i, buffer) in plan.buffers.iter().enumerate() {
+        if let Place::Pack(pack) = buffer.place
+            && buffer.bytes != plan.packs[pack.0 as usize].bytes
+        {
+            return fail(None, 5, format!("b{i} is no larger and no smaller than its pack"));
+        }
+    }
+    Ok(())
+}
+
+fn packed_bytes(format: &PackFormat) -> usize {
+    format.len() * 4
+}
+
+fn check_arena(plan: &Plan) -> Result<(), Violation> {
+    let mut spans: HashMap<BufferId, (usize, usize)> = HashMap::new();
+    for (i, step) in plan.steps.iter().enumerate() {
+        for pointer in &step.pointers {
+            spans.entry(pointer.buffer).or_insert((i, i)).1 = i;
+        }
+    }
+    // (buffer, offset, end, first step, last step) by offset.
+    let mut placed = Vec::new();
+    for (i, buffer) in plan.buffers.iter().enumerate() {
+        let Place::Arena { offset_bytes } = buffer.place else { continue };
+        let end = offset_bytes.saturating_add(buffer.bytes);
+        if offset_bytes % 64 != 0 || end > plan.arena_bytes {
+            return fail(None, 6, format!("b{i} at {offset_bytes}..{end} in {} bytes", plan.arena_bytes));
+        }
+        if let Some((first, last)) = spans.get(&BufferId(i as u32)) {
+            placed.push((i, offset_bytes, end, *first, *last));
+        }
+    }
+    placed.sort_unstable_by_key(|p| p.1);
+    for (n, a) in placed.iter().enumerate() {
+        for b in placed[n + 1..].iter().take_while(|b| b.1 < a.2) {
+            if a.3 <= b.4 && b.3 <= a.4 {
+                return fail(None, 6, format!("b{} and b{} overlap and are alive together", a.0, b.0));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sets of 4-byte words of one address space.
+#[derive(Default)]
+struct Words {
+    bits: Vec<u64>,
+}
+
+impl Words {
+    /// Calls `each` with every machine word of bits and its mask for the bytes `start..end`.
+    fn over(start: i64, end: i64, mut each: impl FnMut(usize, u64) -> bool) -> bool {
+        let (first, last) = ((start / 4) as usize, ((end + 3) / 4) as usize);
+        let mut at = first;
+        while at < last {
+            let (word, bit) = (at / 64, at % 64);
+            let count = (64 - bit).min(last - at);
+            let mask = if count == 64 { u64::MAX } else { ((1u64 << count) - 1) << bit };
+            if !each(word, mask) {
+                return false;
+            }
+            at += count;
+        }
+        true
+    }
+
+    fn set(&mut self, start: i64, end: i64) {
+        let need = (end as usize).div_ceil(256) + 1;
+        if self.bits.len() < need {
+            self.bits.resize(need, 0);
+        }
+        Words::over(start, end, |word, mask| {
+            self.bits[word] |= mask;
+            true
+        });
+    }
+
+    fn clear(&mut self, start: i64, end: i64) {
+        Words::over(start, end, |word, mask| {
+            if let Some(bits) = self.bits.get_mut(word) {
+                *bits &= !mask;
+            }
+            true
+        });
+    }
+
+    fn any(&self, start: i64, end: i64) -> bool {
+        !Words::over(start, end, |word, mask| self.bits.get(word).is_none_or(|bits| bits & mask == 0))
+    }
+
+    fn all(&self, start: i64, end: i64) -> bool {
+        Words::over(start, end, |word, mask| self.bits.get(word).is_some_and(|bits| bits & mask == mask))
+    }
+}
+
+/// Address spaces: the arena, and each output by itself. Inputs and packs are never written.
+fn space(plan: &Plan, buffer: BufferId) -> Option<(usize, i64)> {
+    match plan.buffer(buffer).place {
+        Place::Arena { offset_bytes } => Some((0, offset_bytes as i64)),
+        Place::Output(index) => Some((1 + index as usize, 0)),
+        Place::Input(_) | Place::Pack(_) => None,
+    }
+}
+
+/// Invariants 7, 8 and 9, which depend on the order of steps.
+fn check_bytes(plan: &Plan) -> Result<(), Violation> {
+    let spaces = 1 + plan.outputs.len();
+    let sets = || (0..spaces).map(|_| Words::default()).collect::<Vec<_>>();
+    // Bytes that hold what their buffer's tensor holds; read and written bytes since the last barrier.
+    let (mut valid, mut read, mut written) = (sets(), sets(), sets());
+    let mut touched: Vec<(usize, Run, bool)> = vec![];
+    let mut born: HashSet<BufferId> = HashSet::new();
+    // Kernels of the same shape on the same buffers recur; their runs are made once.
+    let mut made: HashMap<(u32, &Args), Vec<Access>> = HashMap::new();
+    for (i, step) in plan.steps.iter().enumerate() {
+        let kernel = plan.kernel(step.kernel);
+        let list = made.entry((step.kernel.0, &step.args)).or_insert_with(|| accesses(kernel, &step.args));
+        if step.barrier {
+            for (space, (start, end), writes) in touched.drain(..) {
+                let set = if writes { &mut written } else { &mut read };
+                set[space].clear(start, end);
+            }
+        }
+        let mut here: Vec<(usize, Run, bool)> = vec![];
+        for access in list.iter() {
+            let pointer = step.pointers[access.pointer];
+            let Some((space, base)) = space(plan, pointer.buffer) else { continue };
+            if born.insert(pointer.buffer) {
+                // A new buffer: whatever its bytes held before is another tensor's.
+                valid[space].clear(base, base + plan.buffer(pointer.buffer).bytes as i64);
+            }
+            for (start, end) in &access.runs {
+                let run = (base + pointer.offset_bytes + start, base + pointer.offset_bytes + end);
+                here.push((space, run, access.writes));
+            }
+        }
+        for (space, (start, end), writes) in &here {
+            if !writes && !valid[*space].all(*start, *end) {
+                return fail(
+                    Some(i),
+                    7,
+                    format!(
+                        "{} reads bytes {start}..{end} of space {space} before they are written",
+                        step.label
+                    ),
+                );
+            }
+            if written[*space].any(*start, *end) || (*writes && read[*space].any(*start, *end)) {
+                return fail(
+                    Some(i),
+                    9,
+                    format!("{} meets a step since the last barrier at {start}..{end}", step.label),
+                );
+            }
+        }
+        for (space, (start, end), writes) in &here {
+            if *writes {
+                valid[*space].set(*start, *end);
+                written[*space].set(*start, *end);
+            } else {
+                read[*space].set(*start, *end);
+            }
+        }
+        touched.extend(here);
+    }
+    for (i, port) in plan.outputs.iter().enumerate() {
+        if !valid[1 + i].all(0, plan.buffer(port.buffer).bytes as i64) {
+            return fail(None, 8, format!("the output {} is not written in full", port.name));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,406 @@
+//! Calls of the pixel-tile kernels: epilogue, merged pixel dims, strips and the order of tasks.
+
+use super::operands::{Lanes, TileOperand, TileOutput};
+use super::program::Expression;
+use super::storage::{DraftStep, StorageId};
+use super::{Lower, LowerError};
+use rectify_ir::graph::{NodeId, Value};
+use rectify_ir::kernel::{
+    Binary, ChannelPack, Contract, Descriptor, Operand, PackFormat, Program, StepArgs, Store, Stream,
+    TaskOrder, Tile, TileArgs, Window, WindowOp,
+};
+use rectify_ir::plan::Args;
+
+/// Which kernel, with what only it has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Family {
+    Contract {
+        tile: Tile,
+        inner: i64,
+    },
+    Window {
+        op: WindowOp,
+        /// Bytes between channel vectors of the input.
+        input_block: i64,
+    },
+}
+
+/// One call of a tile kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct TileCall {
+    pub node: NodeId,
+    pub family: Family,
+    pub output: TileOutput,
+    pub input: (StorageId, i64),
+    pub input_group: i64,
+    /// Byte strides of the input, one for every axis of the output but the channel's.
+    pub input_pixel: Vec<i64>,
+    /// Byte offsets of the reduction steps.
+    pub steps: Vec<i64>,
+    pub weights: Option<StorageId>,
+    pub bias: Option<Value>,
+    pub multiply_adds: u64,
+}
+
+/// A node's epilogue as a program, with its operands.
+#[derive(Clone, Debug)]
+pub(crate) struct TileProgram {
+    pub program: Program,
+    pub operands: Vec<TileOperand>,
+}
+
+/// Most operands of a tile kernel; one place is kept for the mask of padded lanes.
+const MAX_OPERANDS: usize = 7;
+
+impl Lower<'_> {
+    pub(super) fn tile(&self, pixels: i64, channels: i64) -> Tile {
+        Tile::choose(self.target, pixels, channels)
+    }
+
+    /// What the kernel does with its accumulators: `start` first (a factor, a bias that is no parameter), then the
+    /// node's epilogue. `None` where the family cannot take it.
+    pub(super) fn tile_program(
+        &mut self,
+        id: NodeId,
+        output: &TileOutput,
+        bias: Option<Value>,
+        epilogue: bool,
+        start: Option<(Program, Vec<TileOperand>)>,
+    ) -> Result<Option<TileProgram>, LowerError> {
+        let graph = self.graph;
+        let (program, mut operands) = start.unwrap_or_else(|| (Program::acc(), vec![]));
+        let mut acc = program.result;
+        let mut e = Expression::after(program, operands.len());
+        if let Some(bias) = bias {
+            let load = e.value(graph, bias, vec![output.channel]);
+            acc = e.binary(Binary::Add, acc, load);
+        }
+        if epilogue {
+            e.epilogue(graph, graph.node(id), acc).map_err(self.not_elementwise(id))?;
+        }
+        let (program, loads) = e.finish();
+        if operands.len() + loads.len() > MAX_OPERANDS {
+            return Ok(None);
+        }
+        let Some((store, _)) = output.store(self.lanes) else {
+            return Err(self.unsupported(id, "its result cannot be addressed by pixel and channel"));
+        };
+        for load in &loads {
+            match self.tile_operand(load, output, store)? {
+                Some(operand) => operands.push(operand),
+                None => return Ok(None),
+            }
+        }
+        let mut result = TileProgram { program, operands };
+        self.mask_tile(&mut result, output, store);
+        Ok(Some(result))
+    }
+
+    /// Keeps padded lanes zero.
+    fn mask_tile(&mut self, p: &mut TileProgram, output: &TileOutput, store: Store) {
+        let channels = output.channels();
+        if store != Store::Vector || channels % self.lanes == 0 {
+            return;
+        }
+        if p.program.maps_zero_to_zero(|k| p.operands[k as usize].zero_padded) {
+            return;
+        }
+        let format = PackFormat::Channels(ChannelPack {
+            groups: output.groups as u32,
+            channels: channels as u32,
+            width: output.width as u32,
+            broadcast: true,
+        });
+        let storage = self.draft.pack_literal(&[1.0], format);
+        let pixels = output.pixel_axes().count();
+        p.operands.push(TileOperand {
+            kind: Operand::PerChannel,
+            storage,
+            base: 0,
+            lanes: Lanes { group: 0, block: 0, lane: 0, pixel: vec![0; pixels] },
+            zero_padded: true,
+            in_place: false,
+        });
+        p.program.mask_with(p.operands.len() as u8 - 1);
+    }
+
+    /// Emits the call with the node's epilogue in registers, or behind it where the kernel cannot take it.
+    pub(super) fn tile_call(&mut self, call: TileCall) -> Result<(), LowerError> {
+        let id = call.node;
+        let (param_bias, other_bias) = self.split_bias(call.bias);
+        let fused = self.tile_program(id, &call.output, other_bias, true, None)?;
+        if let Some(program) = fused {
+            return self.emit_tile(&call, param_bias, program);
+        }
+        let out = call.output.view.clone();
+        self.raw_tile_call(&call, None)?;
+        self.epilogue_in_place(id, &out)
+    }
+
+    /// Emits the call without the node's epilogue.
+    pub(super) fn raw_tile_call(
+        &mut self,
+        call: &TileCall,
+        start: Option<(Program, Vec<TileOperand>)>,
+    ) -> Result<(), LowerError> {
+        let (param_bias, other_bias) = self.split_bias(call.bias);
+        match self.tile_program(call.node, &call.output, other_bias, false, start)? {
+            Some(program) => self.emit_tile(call, param_bias, program),
+            None => Err(self.unsupported(call.node, "its bias cannot be addressed by channel")),
+        }
+    }
+
+    /// A bias that is packed, and one that a step computes.
+    pub(super) fn split_bias(&self, bias: Option<Value>) -> (Option<Value>, Option<Value>) {
+        match bias {
+            Some(b) if self.layout.is_param(b) => (Some(b), None),
+            other => (None, other),
+        }
+    }
+
+    pub(super) fn emit_tile(
+        &mut self,
+        call: &TileCall,
+        bias: Option<Value>,
+        program: TileProgram,
+    ) -> Result<(), LowerError> {
+        let lanes = self.lanes;
+        let output = &call.output;
+        let Some((store, results)) = output.store(lanes) else {
+            return Err(self.unsupported(call.node, "its result cannot be addressed by pixel and channel"));
+        };
+        let mut extents: Vec<i64> = output.pixel_axes().map(|a| output.view.axes[a].size).collect();
+        let mut pixel: Vec<Vec<i64>> = vec![call.input_pixel.clone(), results.pixel.clone()];
+        pixel.extend(program.operands.iter().map(|o| o.lanes.pixel.clone()));
+        merge_pixels(&mut extents, &mut pixel);
+        if extents.len() > 4 {
+            return Err(self.unsupported(call.node, "its pixels have more than four strides"));
+        }
+        let mut pixel = pixel.into_iter();
+        let mut stream = |l: &Lanes| Stream {
+            base: 0,
+            group: l.group,
+            block: l.block,
+            lane: l.lane,
+            pixel: pixel.next().unwrap_or_default(),
+        };
+        let input_block = match call.family {
+            Family::Contract { .. } => 0,
+            Family::Window { input_block, .. } => input_block,
+        };
+        let input = Lanes { group: call.input_group, block: input_block, lane: 0, pixel: vec![] };
+        let input = stream(&input);
+        let written = stream(&results);
+        let operands: Vec<Stream> = program.operands.iter().map(|o| stream(&o.lanes)).collect();
+        let kinds: Vec<Operand> = program.operands.iter().map(|o| o.kind).collect();
+
+        let pixels: i64 = extents.iter().product();
+        let (channels, groups) = (output.channels(), output.groups);
+        let steps = linear(&call.steps);
+        let rank = extents.len() as u8;
+        let has_bias = bias.is_some();
+        let (kernel, tile_pixels, width, depth) = match call.family {
+            Family::Contract { tile, inner } => {
+                let kernel = Contract {
+                    lanes: lanes as u8,
+                    tile,
+                    rank,
+                    table: matches!(steps, StepArgs::Table(_)),
+                    inner: inner as u8,
+                    bias: has_bias,
+                    store,
+                    operands: kinds,
+                    epilogue: program.program,
+                };
+                let width = i64::from(tile.vectors) * lanes;
+                (Descriptor::Contract(kernel), i64::from(tile.pixels), width, inner * call.steps.len() as i64)
+            }
+            Family::Window { op, .. } => {
+                let height = pixels.min(WINDOW_PIXELS);
+                let kernel = Window {
+                    lanes: lanes as u8,
+                    pixels: height as u8,
+                    rank,
+                    op,
+                    bias: has_bias,
+                    store,
+                    operands: kinds,
+                    epilogue: program.program,
+                };
+                (Descriptor::Window(kernel), height, lanes, call.steps.len() as i64)
+            }
+        };
+        // Windows always look their taps up.
+        let steps = match call.family {
+            Family::Contract { .. } => steps,
+            Family::Window { .. } => StepArgs::Table(call.steps.clone()),
+        };
+        let work = Work {
+            pixels,
+            tile: tile_pixels,
+            width,
+            depth,
+            channel_groups: groups * ((channels + width - 1) / width),
+            input_bytes: input_bytes(&extents, &input.pixel, &call.steps),
+            weights: matches!(call.family, Family::Contract { .. }),
+        };
+        let (strip, order) = work.strips(i64::from(self.target.l2_bytes));
+        let mut pointers = vec![(output.view.storage, output.view.base), call.input];
+        pointers.extend(call.weights.map(|w| (w, 0)));
+        if let Some(bias) = bias {
+            pointers.push((self.channel_pack(bias, groups, channels, width), 0));
+        }
+        let first = pointers.len();
+        pointers.extend(program.operands.iter().map(|o| (o.storage, o.base)));
+        let in_place = (0..program.operands.len()).filter(|k| program.operands[*k].in_place);
+        let args =
+            TileArgs { groups, channels, extents, strip, order, input, output: written, operands, steps };
+        let cost = match &kernel {
+            Descriptor::Contract(k) => k.cost(&args),
+            Descriptor::Window(k) => k.cost(&args),
+            Descriptor::Nest(_) => Default::default(),
+        };
+        let step = DraftStep {
+            label: self.label(call.node),
+            node: call.node,
+            pointers,
+            args: Args::Tile(args),
+            cost,
+            multiply_adds: call.multiply_adds,
+            in_place: in_place.map(|k| first + k).collect(),
+            fills: None,
+            overwrites: false,
+            kernel,
+        };
+        self.draft.push(step)
+    }
+}
+
+/// Accumulators of a window tile: enough to hide the latency of an addition twice over.
+const WINDOW_PIXELS: i64 = 8;
+
+/// Joins neighbouring pixel dims that all streams walk evenly; one dim of size 1 stays if there is nothing else.
+fn merge_pixels(extents: &mut Vec<i64>, streams: &mut [Vec<i64>]) {
+    let mut kept: Vec<usize> = (0..extents.len()).filter(|d| extents[*d] != 1).collect();
+    if kept.is_empty() {
+        *extents = vec![1];
+        streams.iter_mut().for_each(|s| *s = vec![0]);
+        return;
+    }
+    let mut d = kept.len() - 1;
+    while d > 0 {
+        let (outer, inner) = (kept[d - 1], kept[d]);
+        if streams.iter().all(|s| s[outer] == s[inner] * extents[inner]) {
+            extents[outer] *= extents[inner];
+            streams.iter_mut().for_each(|s| s[outer] = s[inner]);
+            kept.remove(d);
+        }
+        d -= 1;
+    }
+    *extents = kept.iter().map(|d| extents[*d]).collect();
+    for s in streams {
+        *s = kept.iter().map(|d| s[*d]).collect();
+    }
+}
+
+/// Offsets with one stride need no table.
+fn linear(offsets: &[i64]) -> StepArgs {
+    let count = offsets.len() as i64;
+    let stride = if count > 1 { offsets[1] - offsets[0] } else { 0 };
+    let even = offsets.windows(2).all(|w| w[1] - w[0] == stride);
+    if even && offsets.first() == Some(&0) {
+        StepArgs::Linear { count, stride }
+    } else {
+        StepArgs::Table(offsets.to_vec())
+    }
+}
+
+/// Bytes of the input that the whole call reads, roughly.
+fn input_bytes(extents: &[i64], strides: &[i64], steps: &[i64]) -> i64 {
+    let reach: i64 = extents.iter().zip(strides).map(|(n, s)| (n - 1) * s.abs()).sum();
+    let span = steps.iter().max().unwrap_or(&0) - steps.iter().min().unwrap_or(&0);
+    reach + span + 64
+}
+
+/// What the division of a call into tasks depends on.
+struct Work {
+    pixels: i64,
+    /// Pixels of a tile, output channels of a channel group, products per output.
+    tile: i64,
+    width: i64,
+    depth: i64,
+    /// Over all groups.
+    channel_groups: i64,
+    input_bytes: i64,
+    weights: bool,
+}
+
+/// Work of a task that makes its overhead small: some 30 µs on a core at 64 GFLOP/s.
+const TASK_FLOPS: i64 = 2 << 20;
+/// Work below which no task is cut further.
+const LEAST_FLOPS: i64 = 1 << 18;
+/// Tasks that divide evenly enough among a dozen threads.
+const ENOUGH_TASKS: i64 = 48;
+
+impl Work {
+    /// Pixels of a task, and which tasks follow each other. From sizes and cache sizes alone.
+    fn strips(&self, l2_bytes: i64) -> (i64, TaskOrder) {
+        let flops = 2 * self.width * self.depth.max(1);
+        let by_flops = |budget: i64| (budget / flops).max(4 * self.tile).min(self.pixels);
+        let per_pixel = (self.input_bytes / self.pixels).max(1);
+        let mut strip = by_flops(TASK_FLOPS).min((l2_bytes / 4 / per_pixel).max(4 * self.tile));
+        if self.channel_groups * self.pixels.div_euclid(strip.max(1)) < ENOUGH_TASKS {
+            let wanted = (ENOUGH_TASKS + self.channel_groups - 1) / self.channel_groups;
+            strip = strip.min((self.pixels / wanted).max(by_flops(LEAST_FLOPS)));
+        }
+        // Strips of equal length, in whole tiles.
+        let strips = ((self.pixels + strip - 1) / strip.max(1)).max(1);
+        let even = (self.pixels + strips - 1) / strips;
+        let strip = ((even + self.tile - 1) / self.tile * self.tile).clamp(1, self.pixels);
+        let strips = (self.pixels + strip - 1) / strip;
+
+        let weights = if self.weights { self.channel_groups * self.width * self.depth * 4 } else { 0 };
+        let cached = |bytes: i64| bytes <= l2_bytes / 2;
+        let strip_major = self.input_bytes + if cached(weights) { weights } else { weights * strips };
+        let rereads = if cached(self.input_bytes) { 1 } else { self.channel_groups };
+        let channel_major = weights + self.input_bytes * rereads;
+        let order =
+            if strip_major <= channel_major { TaskOrder::StripMajor } else { TaskOrder::ChannelMajor };
+        (strip, order)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixels_merge_where_all_streams_walk_evenly() {
+        let mut extents = vec![2, 1, 5, 6];
+        let mut streams = vec![vec![480, 7, 96, 16], vec![960, 3, 96, 16]];
+        merge_pixels(&mut extents, &mut streams);
+        assert_eq!((extents, streams), (vec![2, 30], vec![vec![480, 16], vec![960, 16]]));
+        let mut extents = vec![1, 1];
+        let mut streams = vec![vec![5, 6]];
+        merge_pixels(&mut extents, &mut streams);
+        assert_eq!((extents, streams), (vec![1], vec![vec![0]]));
+    }
+
+    #[test]
+    fn work_is_cut_into_enough_tasks() {
+        let conv = Work {
+            pixels: 3136,
+            tile: 6,
+            width: 8,
+            depth: 2304,
+            channel_groups: 32,
+            input_bytes: 3 << 20,
+            weights: true,
+        };
+        let (strip, _) = conv.strips(1 << 20);
+        let tasks = (3136 + strip - 1) / strip * 32;
+        assert!(strip % 6 == 0 && (64..2000).contains(&tasks), "{strip}");
+        let row = Work { pixels: 1, tile: 1, width: 32, depth: 4096, channel_groups: 128, ..conv };
+        assert_eq!(row.strips(1 << 20).0, 1);
+    }
+}

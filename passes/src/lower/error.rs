@@ -1,0 +1,20 @@
+//! Why a graph has no plan.
+
+use rectify_ir::DType;
+
+/// A graph that cannot be lowered. `Illegal` is a fault of the compiler; the others name what the model has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LowerError {
+    #[error("{node} has the shape {shape}: bind its sizes first")]
+    Unbound { node: String, shape: String },
+    #[error("{node} has the shape {shape}, which has no elements")]
+    Empty { node: String, shape: String },
+    #[error("{node} has elements of type {dtype}; only f32 can be compiled yet")]
+    ElementType { node: String, dtype: DType },
+    #[error("{node} of shape {shape:?} is too large for memory")]
+    TooLarge { node: String, shape: Vec<i64> },
+    #[error("{node}: {op} of {operands} to {result} cannot be compiled: {reason}")]
+    Unsupported { node: String, op: &'static str, operands: String, result: String, reason: String },
+    #[error("{node}: the planner made an illegal kernel `{kernel}`: {reason}")]
+    Illegal { node: String, kernel: String, reason: String },
+}
