@@ -271,18 +271,19 @@ impl SourceMap {
     }
 }
 
-/// Collects diagnostics; beyond a limit they are counted only.
+/// Collects diagnostics; beyond a limit, errors and warnings each, they are counted only.
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
     limit: usize,
     suppressed: usize,
     errors: usize,
+    warnings: usize,
 }
 
 impl Default for Diagnostics {
     fn default() -> Diagnostics {
-        Diagnostics { list: Vec::new(), limit: 100, suppressed: 0, errors: 0 }
+        Diagnostics { list: Vec::new(), limit: 100, suppressed: 0, errors: 0, warnings: 0 }
     }
 }
 
@@ -292,10 +293,12 @@ impl Diagnostics {
     }
 
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if diagnostic.severity == Severity::Error {
-            self.errors += 1;
-        }
-        if self.list.len() < self.limit {
+        let error = diagnostic.severity == Severity::Error;
+        self.errors += usize::from(error);
+        self.warnings += usize::from(!error);
+        // Each kind has its own limit, so that warnings never hide an error.
+        let count = if error { self.errors } else { self.warnings };
+        if count <= self.limit {
             self.list.push(diagnostic);
         } else {
             self.suppressed += 1;

@@ -24,6 +24,8 @@ pub struct Cx<'a, 'd> {
     pub frames: Vec<Frame<'a>>,
     /// Parameters by full name, with the place that made each.
     pub params: HashMap<String, (Value, Span)>,
+    /// Functions of the first module that have been entered.
+    pub called: HashSet<String>,
     /// Nodes that depend on parameters and numbers only.
     pub param_only: HashSet<NodeId>,
     /// The layers being applied: their parameters are shared between applications.
@@ -75,6 +77,7 @@ impl<'a, 'd> Cx<'a, 'd> {
             graph: Graph::default(),
             frames: Vec::new(),
             params: HashMap::new(),
+            called: HashSet::new(),
             param_only: HashSet::new(),
             sharing: Vec::new(),
             defaults: Vec::new(),
@@ -220,6 +223,11 @@ impl<'a, 'd> Cx<'a, 'd> {
         if self.frames.len() > MAX_CALL_DEPTH {
             let message = format!("calls nest more than {MAX_CALL_DEPTH} levels deep");
             return Err(self.error("E0602-too-deep", message, site, "one call too many"));
+        }
+        if let (0, Some(function)) = (frame.module, frame.function)
+            && !self.called.contains(&function.name.text)
+        {
+            self.called.insert(function.name.text.clone());
         }
         self.frames.push(frame);
         Ok(())

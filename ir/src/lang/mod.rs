@@ -33,7 +33,10 @@ mod param;
 mod sort;
 mod stmt;
 mod types;
+mod uncalled;
 mod value;
+
+use std::collections::HashSet;
 
 use crate::diag::{Diagnostic, Diagnostics, FileId, SourceMap};
 use crate::graph::Graph;
@@ -94,21 +97,23 @@ pub fn compile(
 ) -> Option<Program> {
     let modules = module::load(sources, file, loader, diagnostics);
     let root = &modules[0];
-    let model = |item: &'_ Item| matches!(item, Item::Function(f) if f.kind == FunctionKind::Model);
-    if !root.broken && !root.ast.items.iter().any(model) {
+    // A file of blocks alone is fine to check; whoever wants a model of it is told by `select`.
+    if !root.broken && !root.ast.items.iter().any(|item| matches!(item, Item::Function(_))) {
         let file = crate::diag::Span::new(file, 0, 0);
         diagnostics.push(
-            Diagnostic::error("E0205-no-model", "the file has no model")
-                .label(file, "no `model` in this file")
+            Diagnostic::error("E0205-no-model", "the file has neither a model nor a block")
+                .label(file, "nothing to compile in this file")
                 .help("write `model name(x: f32[N, 3, H, W]) { … }`"),
         );
     }
     let mut models = Vec::new();
+    let mut called = HashSet::new();
     for item in &root.ast.items {
         if let Item::Function(function @ Function { kind: FunctionKind::Model, .. }) = item {
-            models.push(cx::Cx::new(&modules, diagnostics).model(function));
+            models.push(cx::Cx::new(&modules, diagnostics).model(function, &mut called));
         }
     }
+    uncalled::check(root, &called, diagnostics);
     if diagnostics.has_errors() {
         return None;
     }

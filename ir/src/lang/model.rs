@@ -1,5 +1,7 @@
 //! A model: inputs with symbolic sizes, facts, the body, outputs.
 
+use std::collections::HashSet;
+
 use super::cx::{Cx, Eval, Frame, Poisoned};
 use super::value::Val;
 use crate::diag::{Diagnostic, Span};
@@ -13,8 +15,8 @@ pub fn stage(name: &str) -> Option<Stage> {
 }
 
 impl<'a> Cx<'a, '_> {
-    /// Elaborates a model of the first module; `None` after errors.
-    pub fn model(mut self, function: &'a Function) -> Option<Graph> {
+    /// Elaborates a model of the first module; `None` after errors. Blocks of the module that were called join `called`.
+    pub fn model(mut self, function: &'a Function, called: &mut HashSet<String>) -> Option<Graph> {
         let errors = self.diagnostics.error_count();
         self.graph.name = function.name.text.clone();
         self.graph.doc = function.docs.clone();
@@ -43,6 +45,7 @@ impl<'a> Cx<'a, '_> {
         }
         let value = self.body(&function.body, None);
         let _ = self.outputs(function, value);
+        called.extend(std::mem::take(&mut self.called));
         if self.diagnostics.error_count() > errors {
             return None;
         }
