@@ -291,12 +291,13 @@ impl Fusion<'_> {
         let mut history = provenance(self.graph, &nodes, &rules[rules.len() - 1]);
         history.rules.pop();
         // A map's own first step is no rule of its own.
-        for rule in &rules[usize::from(kind == Root::Elementwise)..] {
+        let rules = &rules[usize::from(kind == Root::Elementwise)..];
+        for rule in rules {
             if !history.rules.iter().any(|r| **r == **rule) {
                 history.rules.push(rule.as_str().into());
             }
-            self.recorder.fired(rule);
         }
+        self.recorder.fired_together(rules.iter().map(String::as_str));
         let root = self.graph.node(region.root);
         let (op, mut operands, name) = match kind {
             Root::Elementwise => (Op::Map, vec![region.acc], self.graph.node(last).name.clone()),

@@ -58,6 +58,8 @@ pub enum Reason {
     PadShape,
     /// A negative slope or factor turns the order of elements round.
     NegativeFactor,
+    /// The form takes slopes of 0 to 1 alone.
+    FactorOutside,
     /// Sign or size of a slope or factor is not known before parameters are loaded.
     UnknownFactor,
     /// The factor differs along axes that the operation mixes.
@@ -100,6 +102,7 @@ impl fmt::Display for Reason {
             Reason::PadValue { value } => write!(f, "the padding is {value}, which could win over elements"),
             Reason::PadShape => f.write_str("the padding does not fit the window's own"),
             Reason::NegativeFactor => f.write_str("a factor is negative"),
+            Reason::FactorOutside => f.write_str("a slope is negative or above 1"),
             Reason::UnknownFactor => f.write_str("the factor is not known before parameters are loaded"),
             Reason::FactorVaries => f.write_str("the factor varies along an axis that the operation mixes"),
             Reason::NoBias => f.write_str("there is no bias to add the number to"),
@@ -166,11 +169,18 @@ impl Recorder {
 
     /// Counts a rewrite that was done.
     pub fn fired(&mut self, rule: &str) {
+        self.fired_together([rule]);
+    }
+
+    /// Counts one rewrite that several rules made together.
+    pub fn fired_together<'r>(&mut self, rules: impl IntoIterator<Item = &'r str>) {
         self.log.rewrites += 1;
-        match self.firings.get_mut(rule) {
-            Some(n) => *n += 1,
-            None => {
-                self.firings.insert(rule.to_string(), 1);
+        for rule in rules {
+            match self.firings.get_mut(rule) {
+                Some(n) => *n += 1,
+                None => {
+                    self.firings.insert(rule.to_string(), 1);
+                }
             }
         }
     }

@@ -28,7 +28,7 @@ pub static PASSES: &[Pass] = &[
         run: |g, _, r| { canonicalise::canonicalise(g, r); Ok(()) } },
     // Before constants are folded, because it makes the derivations that are folded.
     Pass { name: "algebra", about: "rewrites by equality saturation",
-        run: |g, o, r| { algebra::algebra(g, o.values, o.limits, r); Ok(()) } },
+        run: |g, o, r| { algebra::algebra(g, o, r); Ok(()) } },
     // Before fusion, so that an epilogue reads finished parameters.
     Pass { name: "fold_constants", about: "computes small derivations, scales initialisations",
         run: |g, o, r| { fold_constants::fold_constants(g, o.values, r); Ok(()) } },
@@ -67,6 +67,8 @@ pub struct Options<'a> {
     pub verify: bool,
     pub values: ParamValues,
     pub limits: Limits,
+    /// The only rules of the algebra to use, by name; all without it.
+    pub only_rules: Option<&'a [&'a str]>,
 }
 
 impl Default for Options<'_> {
@@ -77,7 +79,8 @@ impl Default for Options<'_> {
             max_rewrites: None,
             verify: cfg!(debug_assertions),
             values: ParamValues::default(),
-            limits: Limits { iterations: 24, nodes: 20_000 },
+            limits: Limits { iterations: 24, nodes: 4_000 },
+            only_rules: None,
         }
     }
 }

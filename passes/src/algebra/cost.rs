@@ -42,7 +42,7 @@ fn bytes(ty: &TensorType, dims: &DimFacts) -> u64 {
 pub(crate) fn cost(op: &Op, operands: &[&Facts], results: &[TensorType], dims: &DimFacts) -> u64 {
     let out = results.iter().fold(0u64, |n, ty| n.saturating_add(elements(ty, dims)));
     if operands.iter().all(|f| f.param_only) {
-        return if matches!(op, Op::Const(_)) { 0 } else { 16u64.saturating_add(out / 4096) };
+        return if matches!(op, Op::Const(_)) { 0 } else { 1u64.saturating_add(out >> 16) };
     }
     let written = results.iter().fold(0u64, |n, ty| n.saturating_add(bytes(ty, dims)));
     let read = operands.iter().fold(0u64, |n, f| n.saturating_add(bytes(&f.types[0], dims)));
@@ -97,7 +97,8 @@ fn contraction_flops(op: &Op, operands: &[&Facts], results: &[TensorType], dims:
         Op::MatMul => results[0].shape.last().map_or(1, |d| size(d, dims)),
         _ => size(&weight.shape[0], dims),
     };
-    (2 * all.min(1 << 60) / outputs.max(1)).max(2).saturating_add(operands.len() as u64 - 2)
+    // A bias is where the accumulators start, so it is free.
+    (2 * all.min(1 << 60) / outputs.max(1)).max(2)
 }
 
 fn unary_flops(u: &Unary) -> u64 {

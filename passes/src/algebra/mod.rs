@@ -23,7 +23,7 @@ pub use saturate::Limits;
 
 use crate::edit::sources;
 use crate::log::{Reason, Recorder};
-use crate::pipeline::ParamValues;
+use crate::pipeline::{Options, ParamValues};
 use egg::{EGraph, Id, Language};
 use facts::{Classes, Facts, Model};
 use rectify_ir::DType;
@@ -36,10 +36,11 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use term::{Kind, Term};
 
-pub(crate) fn algebra(graph: &mut Graph, values: ParamValues, limits: Limits, recorder: &mut Recorder) {
+pub(crate) fn algebra(graph: &mut Graph, options: &Options<'_>, recorder: &mut Recorder) {
     let before = recorder.log.rewrites;
-    let mut entry = enter(graph, values);
-    saturate::saturate(&mut entry.classes, &mut entry.origins, limits, recorder);
+    let mut entry = enter(graph, options.values);
+    let wanted = |name: &str| options.only_rules.is_none_or(|only| only.contains(&name));
+    saturate::saturate(&mut entry.classes, &mut entry.origins, options.limits, &wanted, recorder);
     if recorder.log.rewrites == before {
         return;
     }

@@ -50,7 +50,7 @@ pub(crate) struct Proposal {
 }
 
 /// A term to build.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Expr {
     Class(Id),
     Apply(Op, Vec<Expr>),
@@ -88,13 +88,21 @@ impl<'a> Cx<'a> {
         &self.facts(class).types[0]
     }
 
-    /// The terms of a class whose operation has this name.
+    /// The terms of a class whose operation has this name, but for those that read the class itself: once x = f(x) is
+    /// known, such a term says nothing new, and unrolling it would never end.
     pub fn terms<'b>(&'b self, class: Id, tag: &'b str) -> impl Iterator<Item = &'a Term> + 'b {
-        self.classes[class].nodes.iter().filter(move |t| t.tag() == tag)
+        let own = self.classes.find(class);
+        self.classes[class].nodes.iter().filter(move |t| t.tag() == tag && !t.args.contains(&own))
     }
 
     pub fn has(&self, class: Id, tags: &[&str]) -> bool {
         self.classes[class].nodes.iter().any(|t| tags.contains(&t.tag()))
+    }
+
+    /// True for a parameter of the model whose value is merely where it starts. Where nothing is gained it keeps its
+    /// place, so that an untrained network shows the layers that it will have.
+    pub fn is_start(&self, class: Id) -> bool {
+        !self.facts(class).given && self.has(class, &["leaf"])
     }
 
     pub fn same(&self, a: Id, b: Id) -> bool {

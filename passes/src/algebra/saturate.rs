@@ -12,7 +12,7 @@ use crate::log::{Reason, Recorder};
 use egg::{Id, Language};
 use rectify_ir::graph::Provenance;
 use rectify_ir::types::TensorType;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub iterations: usize,
-    /// Terms in the e-graph beyond twice those of the model.
+    /// Terms in the e-graph beyond four times those of the model.
     pub nodes: usize,
 }
 
@@ -79,14 +79,17 @@ pub(super) fn saturate(
     classes: &mut Classes,
     origins: &mut Origins,
     limits: Limits,
+    wanted: &dyn Fn(&str) -> bool,
     recorder: &mut Recorder,
 ) {
-    let max_nodes = 2 * classes.total_size() + limits.nodes;
+    let max_nodes = 4 * classes.total_size() + limits.nodes;
     let mut refusals: BTreeSet<(&'static str, String, Reason)> = BTreeSet::new();
     let mut fired: BTreeSet<(&'static str, String)> = BTreeSet::new();
+    // What was proposed before is in the e-graph already. Only asked, never walked.
+    let mut done: HashSet<(&'static str, Term, Expr)> = HashSet::new();
     for iteration in 0..limits.iterations {
         let mut all: Vec<(&'static Rule, Id, Term, Proposal)> = Vec::new();
-        for rule in rules::all() {
+        for rule in rules::all().filter(|r| wanted(r.name)) {
             for (root, term) in candidates(classes, rule) {
                 let mut found = Found::default();
                 (rule.find)(&Cx { classes, root }, &term, &mut found);
@@ -97,8 +100,13 @@ pub(super) fn saturate(
                 all.extend(found.proposals.into_iter().map(|p| (rule, root, term.clone(), p)));
             }
         }
+        // A round that finds more than the whole search may add is running away.
+        all.truncate(max_nodes);
         let mut changed = false;
         for (rule, root, term, proposal) in all {
+            if !done.insert((rule.name, term.clone(), proposal.expr.clone())) {
+                continue;
+            }
             if !recorder.may_fire() || classes.total_size() > max_nodes {
                 break;
             }
@@ -141,7 +149,9 @@ fn candidates(classes: &Classes, rule: &Rule) -> Vec<(Id, Term)> {
             let class = &classes[id];
             let is_f32 = |t: &TensorType| t.dtype == rectify_ir::DType::F32;
             if class.data.types.iter().all(is_f32) {
-                all.extend(class.nodes.iter().filter(|t| t.tag() == *tag).map(|t| (id, t.clone())));
+                let reads_itself = |t: &&Term| t.args.contains(&id);
+                let terms = class.nodes.iter().filter(|t| t.tag() == *tag && !reads_itself(t));
+                all.extend(terms.map(|t| (id, t.clone())));
             }
         }
     }

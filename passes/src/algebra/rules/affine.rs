@@ -38,6 +38,20 @@ pub(super) fn absorbs(cx: &Cx<'_>, class: Id) -> bool {
             .any(|t| cx.facts(t.args[1]).param_only && cx.ty(t.args[0]) == cx.ty(class))
 }
 
+/// True where the class is a contraction behind scales and shifts by parameters, so that these go into it.
+fn ends_in_contraction(cx: &Cx<'_>, class: Id, depth: usize) -> bool {
+    if cx.single(class).is_err() {
+        return false;
+    }
+    let behind = |t: &Term| {
+        depth > 0
+            && cx.facts(t.args[1]).param_only
+            && cx.ty(t.args[0]) == cx.ty(class)
+            && ends_in_contraction(cx, t.args[0], depth - 1)
+    };
+    cx.has(class, CONTRACTIONS) || ["mul", "add"].iter().flat_map(|tag| cx.terms(class, tag)).any(behind)
+}
+
 /// (x - mean) / √(var + eps) · scale + shift → x · a + (shift - mean · a) with a = scale / √(var + eps).
 fn batch_norm_as_affine(cx: &Cx<'_>, term: &Term, found: &mut Found) {
     let Op::BatchNorm { eps } = cx.op(term) else { return };
@@ -143,13 +157,15 @@ fn absorb_shift(cx: &Cx<'_>, term: &Term, found: &mut Found) {
     }
 }
 
-/// Elementwise parameter operands of what a contraction reads: conv(x · s) or conv(x + t).
+/// Elementwise parameter operands of what a contraction reads: conv(x · s) or conv(x + t). Where the layer before can
+/// take them they go there: both ways at once would only multiply the number of equal terms.
 fn inputs<'a>(cx: &'a Cx<'_>, conv: &Term, tag: &'static str, found: &mut Found) -> Vec<(&'a Term, Factor)> {
     let input = conv.args[0];
     let mut all = Vec::new();
     for inner in cx.terms(input, tag) {
         let (x, p) = (inner.args[0], inner.args[1]);
-        if !cx.facts(p).param_only || cx.ty(x) != cx.ty(input) || !cx.facts(conv.args[1]).param_only {
+        let params = cx.facts(p).param_only && cx.facts(conv.args[1]).param_only;
+        if !params || cx.ty(x) != cx.ty(input) || ends_in_contraction(cx, x, 4) {
             continue;
         }
         let factor = Factor::of(cx, p, cx.ty(x), channel_axis(cx, conv, x));
@@ -210,6 +226,7 @@ fn is_unpadded(pad: &Padding) -> bool {
 fn drop_zero_bias(cx: &Cx<'_>, conv: &Term, found: &mut Found) {
     if let [x, weight, bias] = *conv.args
         && cx.facts(bias).value == Some(0.0)
+        && !cx.is_start(bias)
     {
         found.propose(apply(cx.op(conv), vec![class(x), class(weight)]), &[]);
     }

@@ -44,7 +44,7 @@ pub(super) const RULES: &[Rule] = &[
 
 fn drop_identity(cx: &Cx<'_>, term: &Term, found: &mut Found) {
     let types: Vec<&TensorType> = term.args.iter().map(|a| cx.ty(*a)).collect();
-    let number = |i: usize| term.args.get(i).and_then(|a| cx.facts(*a).value);
+    let number = |i: usize| term.args.get(i).filter(|a| !cx.is_start(**a)).and_then(|a| cx.facts(*a).value);
     if let Some(i) = identity(cx.op(term), &types, cx.ty(cx.root), &number) {
         found.propose(class(term.args[i]), &[]);
     }

@@ -97,8 +97,7 @@ fn from_max(cx: &Cx<'_>, term: &Term, found: &mut Found) {
             }
             match cx.facts(product.args[1]).range {
                 None => found.refuse(Reason::UnknownFactor),
-                Some((low, _)) if low < 0.0 => found.refuse(Reason::NegativeFactor),
-                Some((_, high)) if high > 1.0 => found.refuse(Reason::NegativeFactor),
+                Some((low, high)) if low < 0.0 || high > 1.0 => found.refuse(Reason::FactorOutside),
                 Some(_) => {
                     if let Some(expr) = prelu(cx, x, Some(product.args[1]), 1.0) {
                         found.propose(expr, &[product]);
