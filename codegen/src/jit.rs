@@ -170,7 +170,7 @@ fn generate(descriptors: &[&Descriptor], target: &Target, threads: usize) -> Res
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Makes code callable.
+/// Makes code callable: one function per entry, all in one module.
 pub fn link(codes: &[Code], target: &Target) -> Result<Vec<Kernel>, JitError> {
     let memory = |error: &dyn fmt::Display| JitError::Memory(error.to_string());
     let isa = cranelift::isa_for(target).map_err(|error| memory(&error))?;
@@ -198,6 +198,13 @@ pub fn link(codes: &[Code], target: &Target) -> Result<Vec<Kernel>, JitError> {
     });
     Ok(kernels.collect())
 }
+
+// Sessions share kernels between threads.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Kernel>();
+    shared::<KernelCache>();
+};
 
 /// Owner of a batch's code memory. The mutex is there for `Sync` alone: nothing but `drop` looks inside.
 struct Module(Mutex<Option<JITModule>>);
