@@ -1,6 +1,6 @@
 //! Text in, text out: a file of cases, each an input and what must come out.
 //!
-//! A case is `==== name`, the input, `----`, the output. `BLESS=1 cargo test` writes the present outputs into the
+//! A case is `==== name`, the input, `----`, the output. `RECTIFY_BLESS=1 cargo test` writes the present outputs into the
 //! file; a new case needs no output at first.
 
 use std::fmt::Write as _;
@@ -28,7 +28,7 @@ pub fn check_cases(file: &str, transform: impl Fn(&str) -> String) -> usize {
         let _ = writeln!(blessed, "{separator}==== {name}\n{input}\n----\n{got}");
         count += 1;
     }
-    if std::env::var_os("BLESS").is_some() {
+    if std::env::var_os("RECTIFY_BLESS").is_some() {
         std::fs::write(&path, blessed).expect("the file of cases can be written");
     } else {
         assert!(failures.is_empty(), "{file}:\n{failures}");
