@@ -190,6 +190,15 @@ impl<'a> TensorViewMut<'a> {
         unsafe { std::slice::from_raw_parts_mut(self.data, self.elements() * self.dtype.size_bytes()) }
     }
 
+    /// As [`bytes_mut`](Self::bytes_mut), for as long as the tensor is lent.
+    ///
+    /// # Safety
+    /// If the elements are bools, only 0 and 1 may be written.
+    pub unsafe fn into_bytes(self) -> &'a mut [u8] {
+        // Safety: the invariant of `data`; all bytes are values of the other types.
+        unsafe { std::slice::from_raw_parts_mut(self.data, self.elements() * self.dtype.size_bytes()) }
+    }
+
     /// Copies elements from a tensor of the same type and shape.
     pub fn copy_from(&mut self, source: TensorView<'_>) -> Result<(), TensorError> {
         if source.dtype != self.dtype {

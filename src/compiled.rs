@@ -1,0 +1,302 @@
+//! A compiled model: the optimised graph, and code with packed parameters for each set of sizes it has met.
+
+use crate::compiler::{Compiler, Options, Rewritten, target};
+use crate::error::Error;
+use crate::meta::{ParameterInfo, PortInfo};
+use crate::outputs::Outputs;
+use crate::session::Session;
+use crate::specialise::{CompileTimes, Specialisation};
+use rectify_codegen::jit::KernelCache;
+use rectify_ir::Graph;
+use rectify_ir::bind::{self, Bindings};
+use rectify_ir::plan::Plan;
+use rectify_passes::Log;
+use rectify_runtime::packs::{PackCache, Parameters};
+use rectify_runtime::{Pool, Tensor, TensorView, TensorViewMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A model ready to run. Cheap to clone; clones and threads share code and parameters.
+#[derive(Clone)]
+pub struct Compiled {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub typed: Graph,
+    pub graph: Graph,
+    pub log: Log,
+    pub options: Options,
+    pub parameters: Parameters,
+    pub pool: Pool,
+    pub threads: usize,
+    pub kernels: KernelCache,
+    pub packs: PackCache,
+    pub inputs: Vec<PortInfo>,
+    pub output_names: Arc<[Arc<str>]>,
+    cache: Mutex<Cache>,
+    /// Held while a specialisation is made, so that nobody makes the same twice.
+    making: Mutex<()>,
+}
+
+/// Specialisations by use, the latest at the end.
+#[derive(Default)]
+struct Cache {
+    entries: Vec<Arc<Specialisation>>,
+}
+
+impl Compiled {
+    pub(crate) fn new(compiler: Compiler<'_>, rewritten: Rewritten) -> Result<Compiled, Error> {
+        let options = compiler.options;
+        let Rewritten { typed, graph, log, parameters } = rewritten;
+        let pool = match (&options.pool, options.threads) {
+            (Some(pool), _) => pool.clone(),
+            // The process' pool has as many threads as the machine allows; fewer are a matter of asking for fewer.
+            (None, None) => Pool::global().clone(),
+            (None, Some(1)) => Pool::new(1),
+            (None, Some(threads)) if threads <= Pool::global().threads() => Pool::global().clone(),
+            (None, Some(threads)) => Pool::new(threads),
+        };
+        let threads = options.threads.unwrap_or_else(|| pool.threads()).min(pool.threads());
+        let target = target(options.target)?;
+        let inner = Inner {
+            inputs: PortInfo::inputs(&graph),
+            output_names: graph.outputs.iter().map(|o| o.name.clone()).collect(),
+            kernels: KernelCache::new(target),
+            packs: PackCache::default(),
+            cache: Mutex::default(),
+            making: Mutex::default(),
+            typed,
+            graph,
+            log,
+            options,
+            parameters,
+            pool,
+            threads,
+        };
+        let compiled = Compiled { inner: Arc::new(inner) };
+        let missing = bind::symbols(&compiled.inner.graph)
+            .iter()
+            .any(|s| !compiled.inner.options.sizes.contains_key(s.as_ref()));
+        if !missing {
+            compiled.prepare(&[])?;
+        }
+        Ok(compiled)
+    }
+
+    /// Runs the model on inputs by name. Code for sizes that were not met before is made first.
+    ///
+    /// # Errors
+    /// Inputs that are missing, unknown, or of the wrong type or shape.
+    pub fn run(&self, inputs: &[(&str, TensorView<'_>)]) -> Result<Outputs, Error> {
+        let ordered = self.inner.ordered(inputs)?;
+        let specialisation = self.inner.specialisation(&self.inner.solve(&ordered)?)?;
+        let ports = &specialisation.plan().outputs;
+        let mut tensors = ports
+            .iter()
+            .map(|port| Tensor::zeros(port.dtype, port.shape.as_slice()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut views: Vec<_> = tensors.iter_mut().map(Tensor::view_mut).collect();
+        specialisation.run(&self.inner, &ordered, &mut views)?;
+        Ok(Outputs { names: self.inner.output_names.clone(), tensors })
+    }
+
+    /// As [`run`](Self::run), into the caller's memory: every output by name, in any order.
+    pub fn run_into(
+        &self,
+        inputs: &[(&str, TensorView<'_>)],
+        outputs: &mut [(&str, TensorViewMut<'_>)],
+    ) -> Result<(), Error> {
+        let ordered = self.inner.ordered(inputs)?;
+        let specialisation = self.inner.specialisation(&self.inner.solve(&ordered)?)?;
+        let mut views = self.inner.ordered_outputs(&specialisation, outputs)?;
+        specialisation.run(&self.inner, &ordered, &mut views)
+    }
+
+    /// A place to run again and again without allocating; one run at a time.
+    pub fn session(&self) -> Session {
+        Session::new(self.clone())
+    }
+
+    /// Makes code and parameters for these sizes now instead of at the first run.
+    pub fn prepare(&self, sizes: &[(&str, i64)]) -> Result<(), Error> {
+        self.inner.specialisation(&self.inner.sizes(sizes)?).map(|_| ())
+    }
+
+    /// The optimised graph. Its `Display` is a model that runs, with the same results.
+    pub fn graph(&self) -> &Graph {
+        &self.inner.graph
+    }
+
+    /// The graph before the passes, with the sources of loaded weights.
+    pub fn typed_graph(&self) -> &Graph {
+        &self.inner.typed
+    }
+
+    /// What the passes did, and what they refused to do and why.
+    pub fn log(&self) -> &Log {
+        &self.inner.log
+    }
+
+    /// Buffers and steps for these sizes; none are needed where the model's are fixed.
+    pub fn plan(&self, sizes: &[(&str, i64)]) -> Result<Arc<Plan>, Error> {
+        Ok(self.inner.specialisation(&self.inner.sizes(sizes)?)?.plan().clone())
+    }
+
+    /// Where the time went when these sizes were prepared.
+    pub fn compile_times(&self, sizes: &[(&str, i64)]) -> Result<CompileTimes, Error> {
+        Ok(self.inner.specialisation(&self.inner.sizes(sizes)?)?.times())
+    }
+
+    /// The values that inputs give to the model's symbolic sizes.
+    pub fn sizes_of(&self, inputs: &[(&str, TensorView<'_>)]) -> Result<Bindings, Error> {
+        self.inner.solve(&self.inner.ordered(inputs)?)
+    }
+
+    pub fn inputs(&self) -> &[PortInfo] {
+        &self.inner.inputs
+    }
+
+    pub fn outputs(&self) -> Vec<PortInfo> {
+        PortInfo::outputs(&self.inner.graph)
+    }
+
+    /// The parameters of the optimised graph.
+    pub fn parameters(&self) -> Vec<ParameterInfo> {
+        ParameterInfo::all(&self.inner.graph)
+    }
+
+    /// Threads that a run takes at most.
+    pub fn threads(&self) -> usize {
+        self.inner.threads
+    }
+}
+
+impl Inner {
+    /// The inputs in the model's order.
+    pub fn ordered<'v>(&self, inputs: &[(&str, TensorView<'v>)]) -> Result<Vec<TensorView<'v>>, Error> {
+        if let Some((name, _)) = inputs.iter().find(|(name, _)| !self.inputs.iter().any(|p| p.name.as_ref() == *name)) {
+            let known: Vec<_> = self.inputs.iter().map(|p| format!("`{}`", p.name)).collect();
+            return Err(Error::tensor(format!("the model has no input `{name}`; its inputs are {}", known.join(", "))));
+        }
+        self.inputs
+            .iter()
+            .map(|port| {
+                let mut given = inputs.iter().filter(|(name, _)| *name == port.name.as_ref());
+                let (_, view) = given.next().ok_or_else(|| {
+                    Error::tensor(format!("the input `{}` is missing: it is {}", port.name, port.ty))
+                })?;
+                if given.next().is_some() {
+                    return Err(Error::tensor(format!("the input `{}` is given twice", port.name)));
+                }
+                if view.dtype() != port.ty.dtype {
+                    let (have, want) = (view.dtype(), &port.ty);
+                    return Err(Error::tensor(format!("the input `{}` is {want}, but {have} is given", port.name)));
+                }
+                Ok(*view)
+            })
+            .collect()
+    }
+
+    /// The outputs in the model's order, each of the plan's shape.
+    pub fn ordered_outputs<'v>(
+        &self,
+        specialisation: &Specialisation,
+        outputs: &'v mut [(&str, TensorViewMut<'_>)],
+    ) -> Result<Vec<TensorViewMut<'v>>, Error> {
+        let ports = &specialisation.plan().outputs;
+        if let Some((name, _)) = outputs.iter().find(|(name, _)| !ports.iter().any(|p| p.name == *name)) {
+            let known: Vec<_> = ports.iter().map(|p| format!("`{}`", p.name)).collect();
+            return Err(Error::tensor(format!("the model has no output `{name}`; its outputs are {}", known.join(", "))));
+        }
+        let mut slots: Vec<Option<TensorViewMut<'v>>> = ports.iter().map(|_| None).collect();
+        for (name, view) in outputs {
+            for (slot, port) in slots.iter_mut().zip(ports).filter(|(_, port)| port.name == *name) {
+                if slot.is_some() {
+                    return Err(Error::tensor(format!("the output `{name}` is given twice")));
+                }
+                let view = view.reborrow();
+                if view.dtype() != port.dtype || view.shape() != port.shape {
+                    let (have, shape) = (view.dtype(), view.shape());
+                    let message =
+                        format!("the output `{name}` is {}{:?}, but {have}{shape:?} is given", port.dtype, port.shape);
+                    return Err(Error::tensor(message));
+                }
+                *slot = Some(view);
+                break;
+            }
+        }
+        let missing = slots.iter().position(Option::is_none);
+        match missing {
+            Some(at) => Err(Error::tensor(format!("the output `{}` is missing", ports[at].name))),
+            None => Ok(slots.into_iter().flatten().collect()),
+        }
+    }
+
+    /// The sizes that inputs in the model's order imply.
+    pub fn solve(&self, inputs: &[TensorView<'_>]) -> Result<Bindings, Error> {
+        let shape = |v: &TensorView<'_>| v.shape().iter().map(|d| *d as i64).collect();
+        let shapes = self.inputs.iter().zip(inputs).map(|(p, v)| (p.name.to_string(), shape(v))).collect();
+        let mut sizes = bind::solve(&self.graph, &shapes)?;
+        for (name, value) in &self.options.sizes {
+            match sizes.insert(name.clone(), *value) {
+                Some(found) if found != *value => {
+                    return Err(Error::Sizes(bind::BindError::Conflict {
+                        symbol: name.clone(),
+                        first: *value,
+                        first_place: "the options".into(),
+                        second: found,
+                        second_place: "the inputs".into(),
+                    }));
+                }
+                Some(_) | None => {}
+            }
+        }
+        Ok(sizes)
+    }
+
+    /// The sizes that were fixed when compiling, and these.
+    fn sizes(&self, sizes: &[(&str, i64)]) -> Result<Bindings, Error> {
+        let mut all = self.options.sizes.clone();
+        all.extend(sizes.iter().map(|(name, value)| ((*name).to_owned(), *value)));
+        Ok(all)
+    }
+
+    /// The code for these sizes, from the cache or made now.
+    pub fn specialisation(&self, sizes: &Bindings) -> Result<Arc<Specialisation>, Error> {
+        if let Some(found) = self.cached(sizes) {
+            return Ok(found);
+        }
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = self.cached(sizes) {
+            return Ok(found);
+        }
+        let made = Arc::new(Specialisation::new(self, sizes.clone())?);
+        let mut cache = self.cache();
+        cache.entries.push(made.clone());
+        // The newest stays, however large it is.
+        let mut bytes: usize = cache.entries.iter().map(|e| e.memory_bytes()).sum();
+        while bytes > self.options.cache_bytes && cache.entries.len() > 1 {
+            bytes -= cache.entries.remove(0).memory_bytes();
+        }
+        Ok(made)
+    }
+
+    fn cached(&self, sizes: &Bindings) -> Option<Arc<Specialisation>> {
+        let mut cache = self.cache();
+        let at = cache.entries.iter().position(|e| e.sizes() == sizes)?;
+        let entry = cache.entries.remove(at);
+        cache.entries.push(entry.clone());
+        Some(entry)
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        // Entries are whole at any time, so a panic elsewhere leaves nothing broken.
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Compiled({}, {} threads)", self.inner.graph.name, self.inner.threads)
+    }
+}

@@ -1,0 +1,223 @@
+//! A model as read from its file: typed, nothing rewritten.
+
+use crate::compiler::Compiler;
+use crate::error::{Error, Report};
+use crate::meta::{ParameterInfo, PortInfo};
+use rectify_ir::Graph;
+use rectify_ir::diag::{Diagnostic, Diagnostics, SourceMap};
+use rectify_ir::export::from_json;
+use rectify_ir::graph::Output;
+use rectify_ir::lang::{self, Loader, NoFiles};
+use rectify_ir::op::Op;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A model, checked and typed. Compile it with [`compiler`](Self::compiler).
+#[derive(Clone, Debug)]
+pub struct Model {
+    graph: Arc<Graph>,
+    warnings: Arc<Report>,
+    /// Where files that the model names lie; `None` for a model without a place.
+    folder: Option<PathBuf>,
+}
+
+/// Texts that this library did not write are read up to this size.
+const MAX_MODEL_BYTES: u64 = 1 << 30;
+
+impl Model {
+    /// Reads a model file: `.rect`, or a dump in text or JSON. Files that it uses must lie in its folder.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no sound model: all its errors at once.
+    pub fn open(path: impl AsRef<Path>) -> Result<Model, Error> {
+        Model::open_named(path, None)
+    }
+
+    /// As [`open`](Self::open), for a file with several models. Without a name, `main` is taken, or the last.
+    pub fn open_named(path: impl AsRef<Path>, name: Option<&str>) -> Result<Model, Error> {
+        let path = path.as_ref();
+        let bytes = read_model_bytes(path)?;
+        let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        Model::read(&path.display().to_string(), &bytes, name, Some(folder))
+    }
+
+    /// A model from its text, which cannot use other files.
+    pub fn parse(text: &str) -> Result<Model, Error> {
+        Model::read("model.rect", text.as_bytes(), None, None)
+    }
+
+    /// A model in any form from memory; `name` stands for the file in messages.
+    pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Model, Error> {
+        Model::read(name, bytes, None, None)
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), for a file with several models.
+    pub fn from_bytes_named(file: &str, bytes: &[u8], name: Option<&str>) -> Result<Model, Error> {
+        Model::read(file, bytes, name, None)
+    }
+
+    /// A model from a graph, for example of a [`GraphBuilder`](crate::GraphBuilder).
+    pub fn from_graph(graph: Graph) -> Result<Model, Error> {
+        verified(&graph, "the graph")?;
+        Ok(Model { graph: Arc::new(graph), warnings: Arc::default(), folder: None })
+    }
+
+    fn read(file: &str, bytes: &[u8], name: Option<&str>, folder: Option<PathBuf>) -> Result<Model, Error> {
+        let format = |message: String| Error::Format { name: file.to_owned(), message };
+        let text = std::str::from_utf8(bytes).map_err(|e| {
+            format(format!("neither a model in the language nor JSON: byte {} is not text", e.valid_up_to()))
+        })?;
+        if text.trim_start().starts_with('{') {
+            let graph = from_json(text).map_err(|e| format(e.to_string()))?;
+            verified(&graph, file)?;
+            return Ok(Model { graph: Arc::new(graph), warnings: Arc::default(), folder });
+        }
+        let (mut sources, id) = SourceMap::single(file, text);
+        let mut diagnostics = Diagnostics::new();
+        let program = match &folder {
+            Some(folder) => lang::compile(&mut sources, id, &mut Folder(folder), &mut diagnostics),
+            None => lang::compile(&mut sources, id, &mut NoFiles, &mut diagnostics),
+        };
+        let report = Report { sources, diagnostics };
+        let Some(program) = program else { return Err(Error::Model(Box::new(report))) };
+        let graph = program.select(name).map_err(format)?;
+        Ok(Model { graph: Arc::new(graph), warnings: Arc::new(report), folder })
+    }
+
+    /// The typed graph. Its `Display` is the dump, which is a model again.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// What `check` warns of.
+    pub fn warnings(&self) -> &Report {
+        &self.warnings
+    }
+
+    pub fn name(&self) -> &str {
+        &self.graph.name
+    }
+
+    /// The inputs in declared order.
+    pub fn inputs(&self) -> Vec<PortInfo> {
+        PortInfo::inputs(&self.graph)
+    }
+
+    /// The outputs in declared order.
+    pub fn outputs(&self) -> Vec<PortInfo> {
+        PortInfo::outputs(&self.graph)
+    }
+
+    /// The parameters with their full names and where their values come from.
+    pub fn parameters(&self) -> Vec<ParameterInfo> {
+        ParameterInfo::all(&self.graph)
+    }
+
+    /// Options, and then [`compile`](Compiler::compile).
+    pub fn compiler(&self) -> Compiler<'_> {
+        Compiler::new(self)
+    }
+
+    /// The model with inner values as further outputs: of each name that is the label of a layer, or label and operation as
+    /// in `conv1.prelu` where several layers have the label; without the operation it is the last of them. Names of inputs
+    /// and outputs, and unknown ones, change nothing.
+    pub fn with_outputs(&self, names: &[&str]) -> Result<Model, Error> {
+        let mut graph = Graph::clone(&self.graph);
+        let order = graph.topo_order();
+        for name in names {
+            let port = |id: &_| graph.node(*id).name.as_deref() == Some(name);
+            if graph.inputs().iter().any(port) || graph.outputs.iter().any(|o| o.name.as_ref() == *name) {
+                continue;
+            }
+            let labelled = |id: &&rectify_ir::NodeId| {
+                let node = graph.node(**id);
+                let label = node.name.as_deref().filter(|_| !matches!(node.op, Op::Param(_) | Op::Input));
+                label.is_some_and(|l| l == *name || name.strip_prefix(l).and_then(|r| r.strip_prefix('.')) == Some(node.op.name()))
+            };
+            if let Some(id) = order.iter().rev().find(labelled).copied() {
+                graph.outputs.push(Output { name: (*name).into(), value: id.into() });
+            }
+        }
+        Ok(Model { graph: Arc::new(graph), ..self.clone() })
+    }
+
+    /// The folder for relative names of weights files in the model.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+}
+
+/// All errors and warnings of a file; those of initialisation too if there is no error.
+pub fn check_file(path: &Path) -> Result<Report, Error> {
+    let bytes = read_model_bytes(path)?;
+    let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    check(&path.display().to_string(), &bytes, Some(folder))
+}
+
+/// As [`check_file`], for a model in memory.
+pub fn check_bytes(name: &str, bytes: &[u8]) -> Result<Report, Error> {
+    check(name, bytes, None)
+}
+
+fn check(file: &str, bytes: &[u8], folder: Option<PathBuf>) -> Result<Report, Error> {
+    match Model::read(file, bytes, None, folder) {
+        Ok(model) => {
+            let (_, warnings) = rectify_passes::explain_init(&model.graph);
+            let mut report = Arc::unwrap_or_clone(model.warnings);
+            for warning in warnings {
+                report.push(Diagnostic::warning("W0601-init", warning.to_string()));
+            }
+            Ok(report)
+        }
+        Err(Error::Model(report)) => Ok(*report),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_model_bytes(path: &Path) -> Result<Vec<u8>, Error> {
+    let error = |message: String| Error::Read { path: path.to_owned(), message };
+    let length = std::fs::metadata(path).map_err(|e| error(crate::data::io_message(&e)))?.len();
+    if length > MAX_MODEL_BYTES {
+        return Err(error(format!("{length} bytes are more than a model has")));
+    }
+    std::fs::read(path).map_err(|e| error(crate::data::io_message(&e)))
+}
+
+fn verified(graph: &Graph, name: &str) -> Result<(), Error> {
+    rectify_ir::verify::verify(graph).map_err(|violations| {
+        let lines: Vec<_> = violations.iter().take(20).map(ToString::to_string).collect();
+        Error::Format { name: name.to_owned(), message: format!("not a sound model:\n  {}", lines.join("\n  ")) }
+    })
+}
+
+/// Reads used files from a folder and nowhere else.
+struct Folder<'a>(&'a Path);
+
+impl Loader for Folder<'_> {
+    fn load(&mut self, path: &str) -> Result<String, String> {
+        let inside = |p: &Path| p.components().all(|c| matches!(c, std::path::Component::Normal(_)));
+        let relative = Path::new(path);
+        if !inside(relative) {
+            return Err("used files lie in the folder of the model".into());
+        }
+        let folder = if self.0.as_os_str().is_empty() { Path::new(".") } else { self.0 };
+        let file = folder.join(relative);
+        // A link may lead out of the folder though its name does not.
+        let io = |e: std::io::Error| crate::data::io_message(&e);
+        if !file.canonicalize().map_err(io)?.starts_with(folder.canonicalize().map_err(io)?) {
+            return Err("used files lie in the folder of the model".into());
+        }
+        std::fs::read_to_string(&file).map_err(io)
+    }
+}
+
+/// The canonical text of a model file, comments kept.
+///
+/// # Errors
+/// The text does not parse.
+pub fn format_text(name: &str, text: &str) -> Result<String, Error> {
+    let (sources, id) = SourceMap::single(name, text);
+    let mut diagnostics = Diagnostics::new();
+    rectify_ir::syntax::format(&sources, id, &mut diagnostics)
+        .ok_or_else(|| Error::Model(Box::new(Report { sources, diagnostics })))
+}

@@ -1,0 +1,170 @@
+//! A model at known sizes: plan, machine code, packed parameters, and sessions that are not in use.
+
+use crate::compiled::Inner;
+use crate::error::Error;
+use rectify_ir::Graph;
+use rectify_ir::bind::{self, Bindings};
+use rectify_ir::plan::Plan;
+use rectify_ir::target::Target;
+use rectify_passes::lower::{self, LowerError};
+use rectify_runtime::packs::PackError;
+use rectify_runtime::session::{Code, Executable, RunError, RunOptions, Session};
+use rectify_runtime::profile::Profile;
+use rectify_runtime::{TensorView, TensorViewMut};
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Everything for one set of sizes.
+pub(crate) struct Specialisation {
+    sizes: Bindings,
+    plan: Arc<Plan>,
+    executable: Arc<Executable>,
+    code_bytes: usize,
+    idle: Mutex<Vec<Session>>,
+    times: CompileTimes,
+}
+
+/// Times of the steps from an optimised graph to something that runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompileTimes {
+    /// Sizes into the graph, layouts, kernels chosen, memory.
+    pub plan: Duration,
+    /// Machine code.
+    pub code: Duration,
+    /// Parameters drawn or read, and brought into the kernels' form.
+    pub pack: Duration,
+}
+
+/// Sessions kept for the next caller; more than this many callers at once allocate.
+const MAX_IDLE: usize = 4;
+
+impl Specialisation {
+    pub fn new(inner: &Inner, sizes: Bindings) -> Result<Specialisation, Error> {
+        let start = Instant::now();
+        let (graph, plan) = plan(&inner.graph, inner.kernels.target(), &sizes)?;
+        let plan = Arc::new(plan);
+        let planned = Instant::now();
+        let kernels = inner.kernels.get(&plan.kernels, inner.threads).map_err(|e| Error::internal("codegen", e))?;
+        let code_bytes = kernels.iter().map(|k| k.code_bytes()).sum();
+        let entries = kernels.iter().map(|k| k.entry()).collect();
+        let keep_alive = kernels.into_iter().map(|k| Arc::new(k) as Arc<dyn Any + Send + Sync>).collect();
+        let compiled = Instant::now();
+        let packs = inner.packs.get_all(&graph, &plan.packs, &inner.parameters, &inner.pool).map_err(pack_error)?;
+        let packed = Instant::now();
+        let code = Code { entries, keep_alive };
+        let executable = Executable::new(plan.clone(), code, packs).map_err(|e| Error::internal("runtime", e))?;
+        let times =
+            CompileTimes { plan: planned - start, code: compiled - planned, pack: packed - compiled };
+        let executable = Arc::new(executable);
+        Ok(Specialisation { sizes, plan, executable, code_bytes, idle: Mutex::default(), times })
+    }
+
+    pub fn sizes(&self) -> &Bindings {
+        &self.sizes
+    }
+
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    pub fn times(&self) -> CompileTimes {
+        self.times
+    }
+
+    /// Memory that goes with this specialisation; packed parameters are shared and not counted.
+    pub fn memory_bytes(&self) -> usize {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        self.code_bytes + idle.iter().map(Session::memory_bytes).sum::<usize>()
+    }
+
+    /// Runs on inputs and outputs in the plan's order.
+    pub fn run(
+        &self,
+        inner: &Inner,
+        inputs: &[TensorView<'_>],
+        outputs: &mut [TensorViewMut<'_>],
+    ) -> Result<(), Error> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut session = match idle {
+            Some(session) => session,
+            None => self.new_session(inner)?,
+        };
+        let outputs = outputs.iter_mut().map(bytes_mut);
+        run(&mut session, inner, inputs.iter().map(TensorView::bytes), outputs, None)?;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MAX_IDLE {
+            idle.push(session);
+        }
+        Ok(())
+    }
+
+    pub fn new_session(&self, inner: &Inner) -> Result<Session, Error> {
+        Session::new(self.executable.clone(), inner.threads).map_err(run_error)
+    }
+}
+
+/// The graph at known sizes, and its plan.
+pub(crate) fn plan(graph: &Graph, target: &Target, sizes: &Bindings) -> Result<(Graph, Plan), Error> {
+    let graph = bind::bind(graph, sizes)?;
+    let mut plan = lower::lower(&graph, target).map_err(|error| match error {
+        LowerError::Illegal { .. } | LowerError::Unbound { .. } => Error::internal("lowering", error),
+        LowerError::Empty { .. }
+        | LowerError::ElementType { .. }
+        | LowerError::TooLarge { .. }
+        | LowerError::Unsupported { .. } => {
+            Error::Format { name: graph.name.clone(), message: error.to_string() }
+        }
+    })?;
+    plan.model.clone_from(&graph.name);
+    plan.bindings.clone_from(sizes);
+    Ok((graph, plan))
+}
+
+/// Inputs and outputs up to this number are handed over without allocating.
+const PORTS: usize = 16;
+
+/// Runs a session on the bytes of tensors in the plan's order.
+pub(crate) fn run<'i, 'o>(
+    session: &mut Session,
+    inner: &Inner,
+    inputs: impl ExactSizeIterator<Item = &'i [u8]>,
+    outputs: impl ExactSizeIterator<Item = &'o mut [u8]>,
+    profile: Option<&Profile>,
+) -> Result<(), Error> {
+    let options = RunOptions { pool: &inner.pool, flush_denormals: inner.options.flush_denormals, profile };
+    let (input_count, output_count) = (inputs.len(), outputs.len());
+    if input_count > PORTS || output_count > PORTS {
+        let inputs: Vec<_> = inputs.collect();
+        let mut outputs: Vec<_> = outputs.collect();
+        return session.run(&inputs, &mut outputs, options).map_err(run_error);
+    }
+    let mut few_inputs: [&[u8]; PORTS] = [&[]; PORTS];
+    let mut few_outputs: [&mut [u8]; PORTS] = std::array::from_fn(|_| Default::default());
+    few_inputs.iter_mut().zip(inputs).for_each(|(slot, bytes)| *slot = bytes);
+    few_outputs.iter_mut().zip(outputs).for_each(|(slot, bytes)| *slot = bytes);
+    session.run(&few_inputs[..input_count], &mut few_outputs[..output_count], options).map_err(run_error)
+}
+
+/// The memory of an output.
+pub(crate) fn bytes_mut<'a>(view: &'a mut TensorViewMut<'_>) -> &'a mut [u8] {
+    // Safety: kernels write numbers of the output's own type; for bools these are 0 and 1.
+    unsafe { view.bytes_mut() }
+}
+
+fn pack_error(error: PackError) -> Error {
+    match error {
+        PackError::Param(error) => Error::Parameter(error),
+        PackError::Memory(error) => Error::System { message: error.to_string() },
+        PackError::Region(error) => Error::internal("packing", error),
+    }
+}
+
+fn run_error(error: RunError) -> Error {
+    match error {
+        RunError::Memory(error) => Error::System { message: error.to_string() },
+        error @ (RunError::Count { .. } | RunError::Size { .. } | RunError::Region(_)) => {
+            Error::internal("running", error)
+        }
+    }
+}
