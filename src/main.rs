@@ -1,1 +1,7 @@
-fn main() {}
+//! The command line of Rectify. Everything it does goes through the library.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,296 @@
+//! `rectify bench`: how long compiling and running take.
+
+use super::Outcome;
+use super::args::ModelArgs;
+use super::failure::Failure;
+use super::inputs::InputArgs;
+use super::progress::Progress;
+use super::table::{Table, bytes, count};
+use rectify::kernel::Descriptor;
+use rectify::machine::{native_level, peak_gflops, peak_rss_bytes};
+use rectify::plan::Plan;
+use rectify::{Compiled, StepTime};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    inputs: InputArgs,
+    /// Runs that are not counted
+    #[arg(long, default_value_t = 3)]
+    warmup: u32,
+    /// Runs that are counted [default: as many as fit into two seconds, 5 to 100]
+    #[arg(long)]
+    runs: Option<u32>,
+    /// Show the time, rate and share of the peak of each step
+    #[arg(long)]
+    per_op: bool,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// How long runs go on where their number is not given.
+const BUDGET: Duration = Duration::from_secs(2);
+const RUNS: std::ops::RangeInclusive<u32> = 5..=100;
+/// Time to measure the peak rate in.
+const PEAK_TIME: Duration = Duration::from_millis(100);
+
+struct Measured {
+    compile: Vec<(&'static str, Duration)>,
+    times: Vec<Duration>,
+    steps: Vec<StepTime>,
+    plan: std::sync::Arc<Plan>,
+    compiled: Compiled,
+    peak: Option<f64>,
+}
+
+pub fn run(args: &Args) -> Outcome {
+    if args.runs == Some(0) {
+        return Err(Failure::usage("--runs takes a number from 1 on"));
+    }
+    let measured = measure(args)?;
+    let text = if args.json { format!("{}\n", json_report(args, &measured)) } else { human(args, &measured) };
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+fn measure(args: &Args) -> Result<Measured, Failure> {
+    let opened = args.model.open()?;
+    let inputs = args.inputs.load(&opened.model.inputs(), &args.model.set, args.model.seed, |_| None)?;
+    let compiler = args.model.compiler(&opened.model)?;
+    let progress = Progress::spinner("compiling");
+    let start = Instant::now();
+    let compiled = compiler.compile()?;
+    // A model with symbolic sizes gets its code here, for the sizes of the inputs.
+    let sizes = compiled.sizes_of(&inputs.views())?;
+    let sizes: Vec<_> = sizes.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    compiled.prepare(&sizes)?;
+    let all = start.elapsed();
+    let times = compiled.compile_times(&sizes)?;
+    let passes = all.saturating_sub(times.plan + times.code + times.pack);
+    let compile = vec![
+        ("parse", opened.parse),
+        ("passes", passes),
+        ("plan", times.plan),
+        ("code", times.code),
+        ("pack", times.pack),
+    ];
+    drop(progress);
+
+    let plan = compiled.plan(&sizes)?;
+    let mut session = compiled.session();
+    let views = inputs.views();
+    let progress = Progress::spinner("warming up");
+    for _ in 0..args.warmup {
+        session.run(&views)?;
+    }
+    drop(progress);
+    let progress = Progress::bar("running", u64::from(args.runs.unwrap_or(*RUNS.end())));
+    let start = Instant::now();
+    let mut runs = Vec::new();
+    loop {
+        let run = Instant::now();
+        session.run(&views)?;
+        runs.push(run.elapsed());
+        progress.advance(1);
+        let done = runs.len() as u32;
+        let enough = match args.runs {
+            Some(runs) => done >= runs,
+            None => done >= *RUNS.end() || done >= *RUNS.start() && start.elapsed() > BUDGET,
+        };
+        if enough {
+            break;
+        }
+    }
+    drop(progress);
+    let (mut steps, mut peak) = (Vec::new(), None);
+    if args.per_op {
+        // Apart from the runs above, as looking at the clock costs time too.
+        session.set_profiling(true);
+        for _ in 0..runs.len().min(20) {
+            session.run(&views)?;
+        }
+        steps = session.step_times();
+        peak = peak_gflops(PEAK_TIME);
+    }
+    Ok(Measured { compile, times: runs, steps, plan, compiled, peak })
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn median(times: &[Duration]) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 {
+        ms(sorted[middle])
+    } else {
+        (ms(sorted[middle - 1]) + ms(sorted[middle])) / 2.0
+    }
+}
+
+/// Effective rate: multiply-adds of the operations themselves, two floating-point operations each.
+fn gflops(multiply_adds: u64, ms: f64) -> f64 {
+    2.0 * multiply_adds as f64 / ms.max(1e-9) / 1e6
+}
+
+impl Measured {
+    fn multiply_adds(&self) -> u64 {
+        self.plan.steps.iter().map(|s| s.multiply_adds).sum()
+    }
+
+    /// Milliseconds of a step in one run.
+    fn step_ms(&self, step: usize) -> f64 {
+        let time = &self.steps[step];
+        time.wall_nanos as f64 / time.calls.max(1) as f64 / 1e6
+    }
+
+    /// What all threads together could do at best.
+    fn peak(&self) -> Option<f64> {
+        self.peak.map(|p| p * self.compiled.threads() as f64)
+    }
+}
+
+fn json_report(args: &Args, m: &Measured) -> Value {
+    let median = median(&m.times);
+    let stages: serde_json::Map<_, _> =
+        m.compile.iter().map(|(name, time)| ((*name).to_owned(), json!(ms(*time)))).collect();
+    let mut report = json!({
+        "model": m.compiled.graph().name,
+        "threads": m.compiled.threads(),
+        "precision": args.model.precision.to_string(),
+        "target": m.plan.target.level.to_string(),
+        "seed": args.model.seed,
+        "sizes": m.plan.bindings,
+        "compile_ms": m.compile.iter().map(|(_, t)| ms(*t)).sum::<f64>(),
+        "compile_stages_ms": stages,
+        "times_ms": m.times.iter().map(|t| ms(*t)).collect::<Vec<_>>(),
+        "median_ms": median,
+        "min_ms": m.times.iter().min().map(|t| ms(*t)),
+        "multiply_adds": m.multiply_adds(),
+        "gflops": gflops(m.multiply_adds(), median),
+        "arena_bytes": m.plan.arena_bytes,
+        "arena_lower_bound_bytes": m.plan.arena_lower_bound_bytes,
+        "weight_bytes": m.plan.weight_bytes(),
+        "peak_rss_bytes": peak_rss_bytes(),
+    });
+    if args.per_op {
+        let ops: Vec<_> = (0..m.plan.steps.len()).map(|step| op_json(m, step)).collect();
+        report["ops"] = json!(ops);
+        report["peak_gflops"] = json!(m.peak());
+    }
+    report
+}
+
+fn op_json(m: &Measured, step: usize) -> Value {
+    let s = &m.plan.steps[step];
+    let ms = m.step_ms(step);
+    let executed = s.cost.flops as f64 / ms.max(1e-9) / 1e6;
+    json!({
+        "label": s.label,
+        "kernel": m.plan.kernel(s.kernel).to_string(),
+        "ms": ms,
+        "multiply_adds": s.multiply_adds,
+        "gflops": gflops(s.multiply_adds, ms),
+        "share_of_peak": m.peak().map(|peak| executed / peak),
+        "bytes": s.cost.bytes,
+    })
+}
+
+fn human(args: &Args, m: &Measured) -> String {
+    let median_ms = median(&m.times);
+    let mut text = String::new();
+    let total: Duration = m.compile.iter().map(|(_, t)| *t).sum();
+    let stages: Vec<_> = m.compile.iter().map(|(name, t)| format!("{name} {:.1}", ms(*t))).collect();
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "{} on {} threads, {}{}",
+        m.compiled.graph().name,
+        m.compiled.threads(),
+        m.plan.target.level,
+        if m.plan.target.level == native_level() { "" } else { " (forced)" },
+    );
+    let _ = writeln!(text, "compile   {:.1} ms ({} ms)", ms(total), stages.join(", "));
+    let least = m.times.iter().min().map_or(0.0, |t| ms(*t));
+    let most = m.times.iter().max().map_or(0.0, |t| ms(*t));
+    let _ =
+        writeln!(text, "run       {median_ms:.3} ms median of {} ({least:.3} to {most:.3})", m.times.len());
+    let adds = m.multiply_adds();
+    if adds > 0 {
+        let rate = gflops(adds, median_ms);
+        let _ = writeln!(text, "rate      {rate:.1} GFLOP/s of {} multiply-adds", count(adds as f64));
+    }
+    let (arena, bound) = (m.plan.arena_bytes as u64, m.plan.arena_lower_bound_bytes as u64);
+    let weights = m.plan.weight_bytes() as u64;
+    let _ = writeln!(
+        text,
+        "memory    arena {} (at least {}), weights {}",
+        bytes(arena),
+        bytes(bound),
+        bytes(weights)
+    );
+    if let Some(peak) = peak_rss_bytes() {
+        let _ = writeln!(text, "          {} at the highest point of this process", bytes(peak));
+    }
+    if args.per_op {
+        text.push('\n');
+        text.push_str(&per_op(m));
+    }
+    text
+}
+
+fn per_op(m: &Measured) -> String {
+    let mut table = Table::new(&["step", "kernel", ">ms", ">share", ">GFLOP/s", ">of peak", ">GB/s"]);
+    let total: f64 = (0..m.steps.len()).map(|i| m.step_ms(i)).sum();
+    for (i, step) in m.plan.steps.iter().enumerate().take(m.steps.len()) {
+        let time = m.step_ms(i);
+        let executed = step.cost.flops as f64 / time.max(1e-9) / 1e6;
+        let of_peak =
+            m.peak().filter(|_| step.multiply_adds > 0).map(|p| format!("{:.0} %", 100.0 * executed / p));
+        let rate = if step.multiply_adds > 0 {
+            format!("{:.1}", gflops(step.multiply_adds, time))
+        } else {
+            String::new()
+        };
+        table.row([
+            step.label.clone(),
+            format!("{} k{}", family(m.plan.kernel(step.kernel)), step.kernel.0),
+            format!("{time:.4}"),
+            format!("{:.1} %", 100.0 * time / total.max(1e-9)),
+            rate,
+            of_peak.unwrap_or_default(),
+            format!("{:.1}", step.cost.bytes as f64 / time.max(1e-9) / 1e6),
+        ]);
+    }
+    let peak = m.peak().map_or_else(
+        || "the peak is not known on this machine\n".to_owned(),
+        |p| {
+            format!(
+                "peak at {}-bit vectors on {} threads: {p:.1} GFLOP/s, measured\n",
+                vector_bits(),
+                m.compiled.threads()
+            )
+        },
+    );
+    table.render() + &peak
+}
+
+fn vector_bits() -> u32 {
+    32 * u32::from(rectify::machine::target_of(native_level()).lanes)
+}
+
+fn family(kernel: &Descriptor) -> &'static str {
+    match kernel {
+        Descriptor::Contract(_) => "contract",
+        Descriptor::Window(_) => "window",
+        Descriptor::Nest(_) => "nest",
+    }
+}
