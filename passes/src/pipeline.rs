@@ -37,7 +37,7 @@ pub static PASSES: &[Pass] = &[
         run: |g, _, r| { fuse_epilogues::fuse_epilogues(g, r); Ok(()) } },
     // Last: the numbers of nodes in the text follow the final order.
     Pass { name: "cleanup", about: "removes dead nodes, numbers the others in order",
-        run: |g, _, r| { cleanup::cleanup(g, r); Ok(()) } },
+        run: |g, _, _| { cleanup::cleanup(g); Ok(()) } },
 ];
 
 /// Whether initialisations tell values.

@@ -57,8 +57,9 @@ impl Origins {
         }
     }
 
-    /// What a term that `rule` makes of these terms inherits.
-    fn join(&self, terms: &[&Term], rule: &str) -> Origin {
+    /// What a term that `rule` makes of these terms inherits. The name is that of the term with the same operation, so
+    /// that a convolution keeps its label when it takes in a batch norm.
+    fn join(&self, terms: &[&Term], rule: &str, tag: &str) -> Origin {
         let mut provenance = Provenance::default();
         for origin in terms.iter().filter_map(|t| self.all.get(*t)) {
             let mut own = origin.provenance.clone();
@@ -71,7 +72,9 @@ impl Origins {
         if !provenance.rules.iter().any(|r| **r == *rule) {
             provenance.rules.push(rule.into());
         }
-        Origin { name: provenance.sources.first().cloned(), provenance }
+        let names = || terms.iter().filter_map(|t| Some((t.tag(), self.all.get(*t)?.name.clone()?)));
+        let same = names().find(|(t, _)| *t == tag).map(|(_, name)| name);
+        Origin { name: same.or_else(|| provenance.sources.first().cloned()), provenance }
     }
 }
 
@@ -178,7 +181,11 @@ fn realise(
     if types != classes[root].data.types {
         return None;
     }
-    let origin = origins.join(matched, rule);
+    let tag = match expr {
+        Expr::Class(_) => "",
+        Expr::Apply(op, _) => op.name(),
+    };
+    let origin = origins.join(matched, rule, tag);
     Some(build(classes, origins, expr, &origin))
 }
 

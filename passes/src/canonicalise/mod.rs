@@ -26,6 +26,8 @@ pub(crate) fn canonicalise(graph: &mut Graph, recorder: &mut Recorder) {
     for node in graph.topo_order() {
         one(graph, node, &mut params, recorder);
     }
+    // What was replaced still reads its operands; gathering counts readers.
+    graph.remove_dead();
     gather::gather(graph, recorder);
     graph.remove_dead();
 }

@@ -11,7 +11,7 @@ const RULE: &str = "scale-into-init";
 
 pub(super) fn merge_scales(graph: &mut Graph, recorder: &mut Recorder) {
     for node in graph.topo_order() {
-        let Some((param, init)) = merged(graph, node) else { continue };
+        let Some((param, init)) = graph.get(node).and_then(|_| merged(graph, node)) else { continue };
         // The name stands for one stream of values: another reader would get them unscaled.
         let uses = graph.use_count(param.into());
         if uses > 1 {
@@ -35,8 +35,9 @@ pub(super) fn merge_scales(graph: &mut Graph, recorder: &mut Recorder) {
         // The old parameter is dead now; the new one takes its place, so that its name stays unique.
         graph.replace_node(param, new);
         graph.replace_uses(node.into(), param.into());
+        // The product still counts as a reader of the parameter while it is there.
+        graph.remove_dead();
     }
-    graph.remove_dead();
 }
 
 /// The parameter that `node` scales or shifts by a number, and its initialisation after that.
