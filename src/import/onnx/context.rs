@@ -273,7 +273,7 @@ impl<'a, 'm> Cx<'a, 'm> {
 
     /// Axis `v` of a tensor of `rank` axes; negative counts from the end.
     pub fn wrap_axis(&self, v: i64, rank: usize) -> Result<usize, Refusal> {
-        super::fold::wrap(v, rank)
+        super::indices::wrap(v, rank)
             .ok_or_else(|| Refusal::malformed(format!("axis {v} is outside of a tensor of {rank} axes")))
     }
 

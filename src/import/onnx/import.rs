@@ -2,28 +2,20 @@
 
 use super::attrs::Attrs;
 use super::context::Cx;
+use super::declare::identifier;
 use super::fold::Fold;
 use super::lower;
 use super::opset::{Opsets, domain};
 use super::problem::{Problem, ProblemKind, Problems, Refusal};
-use super::proto::{
-    AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, dimension, type_proto,
-};
-use super::tensor::{RawTensor, dtype};
-use super::values::Known;
+use super::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
+use super::table::{Slot, Tensor};
 use super::weights::OnnxWeights;
-use rectify_ir::dim::MAX_DIM;
 use rectify_ir::graph::{MAX_NODES, Output, Provenance};
 use rectify_ir::literal::Literal;
-use rectify_ir::op::Source;
-use rectify_ir::{Dim, Graph, NodeId, TensorType, Value};
+use rectify_ir::{Graph, NodeId, Value};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::rc::Rc;
 use std::sync::Arc;
-
-/// Constants up to this size stand in the graph itself.
-const INLINE_BYTES: usize = 4096;
 
 /// Problems beyond this number are counted, not told.
 const MAX_PROBLEMS: usize = 500;
@@ -56,23 +48,6 @@ pub struct Imported {
     pub tensors: Vec<(Arc<str>, Value)>,
 }
 
-/// What a name of the file stands for.
-pub(super) enum Slot {
-    /// Made by a node that has a problem.
-    Poisoned,
-    Ready(Tensor),
-}
-
-/// A tensor while importing. At least one of the three is there.
-pub(super) struct Tensor {
-    pub ty: TensorType,
-    /// The value in the graph; made on first use where it is a constant.
-    pub value: Option<Value>,
-    pub raw: Option<RawTensor>,
-    /// Its elements, if few and known. `Some(None)`: looked at, not known.
-    pub known: Option<Option<Rc<Known>>>,
-}
-
 /// Names within a graph or the body of a function.
 struct Scope<'s> {
     opsets: &'s Opsets,
@@ -98,14 +73,14 @@ impl Scope<'_> {
 pub(super) struct Importer<'m> {
     pub graph: Graph,
     pub weights: OnnxWeights,
-    slots: HashMap<String, Slot>,
-    problems: Vec<Problem>,
+    pub slots: HashMap<String, Slot>,
+    pub problems: Vec<Problem>,
     untold: usize,
     functions: HashMap<(&'m str, &'m str, &'m str), &'m FunctionProto>,
-    options: &'m Options,
+    pub options: &'m Options,
     /// Names of nodes and parameters that are taken.
-    labels: HashSet<Arc<str>>,
-    tensors: Vec<(Arc<str>, Value)>,
+    pub labels: HashSet<Arc<str>>,
+    pub tensors: Vec<(Arc<str>, Value)>,
     /// Nodes made for the present node of the file.
     pub fresh: Vec<NodeId>,
     fold_budget: usize,
@@ -204,87 +179,12 @@ impl<'m> Importer<'m> {
         if self.problems.len() < MAX_PROBLEMS { self.problems.push(p) } else { self.untold += 1 }
     }
 
-    fn problem(&mut self, kind: ProblemKind, message: String, help: Option<String>) {
+    pub fn problem(&mut self, kind: ProblemKind, message: String, help: Option<String>) {
         self.tell(plain(kind, message, help));
     }
 
-    fn malformed(&mut self, message: String) {
+    pub fn malformed(&mut self, message: String) {
         self.problem(ProblemKind::Malformed, message, None);
-    }
-
-    fn input(&mut self, info: &ValueInfoProto) {
-        if self.slots.contains_key(&info.name) {
-            return self.malformed(format!("the input `{}` is declared twice", info.name));
-        }
-        let ty = match self.input_type(info) {
-            Ok(ty) => ty,
-            Err((kind, message, help)) => {
-                self.problem(kind, format!("the input `{}` {message}", info.name), help);
-                self.slots.insert(info.name.clone(), Slot::Poisoned);
-                return;
-            }
-        };
-        let known = self.options.values.get(&info.name).and_then(|given| {
-            let sizes: Option<Vec<i64>> = given.shape.iter().map(|n| i64::try_from(*n).ok()).collect();
-            let sizes: Vec<Dim> = sizes?.into_iter().map(Dim::Const).collect();
-            let fits = given.dtype == ty.dtype && sizes == ty.shape && given.is_consistent();
-            let known = if fits { Known::of_literal(given) } else { None };
-            known.map(|k| Rc::new(Known { derived: true, ..k }))
-        });
-        let value = self.graph.add_input(info.name.as_str(), ty.clone());
-        self.tensors.push((info.name.as_str().into(), value));
-        let tensor = Tensor { ty, value: Some(value), raw: None, known: Some(known) };
-        self.slots.insert(info.name.clone(), Slot::Ready(tensor));
-    }
-
-    fn input_type(&self, info: &ValueInfoProto) -> Result<TensorType, (ProblemKind, String, Option<String>)> {
-        let not_tensor =
-            |what: &str| (ProblemKind::UnsupportedType, format!("is {what}, not a tensor"), None);
-        let tensor = match info.r#type.as_ref().and_then(|t| t.value.as_ref()) {
-            Some(type_proto::Value::Tensor(t)) => t,
-            Some(type_proto::Value::Sequence(_)) => return Err(not_tensor("a sequence")),
-            Some(type_proto::Value::Map(_)) => return Err(not_tensor("a map")),
-            Some(type_proto::Value::SparseTensor(_)) => return Err(not_tensor("a sparse tensor")),
-            Some(type_proto::Value::Optional(_)) => return Err(not_tensor("optional")),
-            None => return Err((ProblemKind::Malformed, "has no type".into(), None)),
-        };
-        let dtype = dtype(tensor.elem_type)
-            .map_err(|e| (ProblemKind::UnsupportedType, format!("cannot be read: {e}"), None))?;
-        let Some(shape) = &tensor.shape else {
-            let help = "export the model with the shapes of its inputs";
-            return Err((ProblemKind::UnsupportedForm, "has no known rank".into(), Some(help.into())));
-        };
-        if shape.dim.len() > rectify_ir::types::MAX_RANK {
-            let message = format!("has {} axes", shape.dim.len());
-            return Err((ProblemKind::UnsupportedType, message, None));
-        }
-        let mut dims = Vec::new();
-        for (axis, d) in shape.dim.iter().enumerate() {
-            let name = match &d.value {
-                Some(dimension::Value::Size(n @ 0..=MAX_DIM)) => {
-                    dims.push(Dim::Const(*n));
-                    continue;
-                }
-                Some(dimension::Value::Size(n)) if *n > MAX_DIM => {
-                    return Err((
-                        ProblemKind::Malformed,
-                        format!("has the size {n} along axis {axis}"),
-                        None,
-                    ));
-                }
-                Some(dimension::Value::Param(p)) if !p.is_empty() => identifier(p),
-                // Some writers put -1 for a size that they do not know.
-                Some(dimension::Value::Param(_) | dimension::Value::Size(_)) | None => None,
-            };
-            let name = name.unwrap_or_else(|| {
-                format!("{}_{axis}", identifier(&info.name).unwrap_or_else(|| "input".into()))
-            });
-            dims.push(match self.options.dims.get(&name) {
-                Some(n) => Dim::Const(*n),
-                None => Dim::sym(&name),
-            });
-        }
-        Ok(TensorType::new(dtype, dims))
     }
 
     fn nodes(&mut self, nodes: &[NodeProto], scope: &Scope<'_>) {
@@ -490,104 +390,6 @@ impl<'m> Importer<'m> {
             _ => false,
         }
     }
-
-    fn slot(&mut self, name: &str) -> Result<&mut Tensor, Refusal> {
-        match self.slots.get_mut(name) {
-            Some(Slot::Ready(t)) => Ok(t),
-            Some(Slot::Poisoned) => Err(Refusal::Poisoned),
-            None => Err(Refusal::malformed(format!("`{name}` is read, but nothing before makes it"))
-                .help("nodes must come in an order in which inputs are made before they are read")),
-        }
-    }
-
-    pub fn ty(&mut self, name: &str) -> Result<TensorType, Refusal> {
-        Ok(self.slot(name)?.ty.clone())
-    }
-
-    /// The tensor's elements, if they are known.
-    pub fn known(&mut self, name: &str) -> Result<Option<Rc<Known>>, Refusal> {
-        let t = self.slot(name)?;
-        if t.known.is_none() {
-            t.known = Some(t.raw.as_ref().and_then(Known::of_raw).map(Rc::new));
-        }
-        Ok(t.known.clone().flatten())
-    }
-
-    /// The tensor as a value of the graph.
-    pub fn value(&mut self, name: &str) -> Result<Value, Refusal> {
-        let t = self.slot(name)?;
-        if let Some(value) = t.value {
-            return Ok(value);
-        }
-        let ty = t.ty.clone();
-        let literal = match (&t.raw, t.known.as_ref().and_then(Option::as_ref)) {
-            (Some(raw), _) if raw.bytes.len() <= INLINE_BYTES => Some(raw.to_literal()),
-            (Some(_), _) => None,
-            (None, Some(k)) => Some(k.to_literal().ok_or_else(|| {
-                Refusal::form(format!("the sizes that `{name}` holds are used as data of the network"))
-                    .help("give the model's symbolic dims fixed sizes when importing")
-            })?),
-            (None, None) => None,
-        };
-        let source = match literal {
-            Some(literal) => Source::Data(literal),
-            None => Source::File { file: self.weights.file().clone(), tensor: name.into(), blake3: None },
-        };
-        let value = self.graph.add_param(name, ty, source);
-        self.slot(name)?.value = Some(value);
-        Ok(value)
-    }
-
-    pub fn set_value(&mut self, name: &str, value: Value) {
-        let ty = self.graph.ty(value).clone();
-        self.set(name, Tensor { ty, value: Some(value), raw: None, known: Some(None) });
-    }
-
-    pub fn set_known(&mut self, name: &str, known: Known) {
-        let ty = TensorType::new(known.dtype, dims(&known.shape));
-        self.set(name, Tensor { ty, value: None, raw: None, known: Some(Some(Rc::new(known))) });
-    }
-
-    /// A constant of a node: `name` is then a tensor of the file.
-    pub fn set_raw(&mut self, name: &str, raw: RawTensor) {
-        if raw.bytes.len() > INLINE_BYTES {
-            self.weights.insert(name, raw.clone());
-        }
-        self.set(name, Tensor::constant(raw));
-    }
-
-    /// Lets `name` stand for what `from` stands for.
-    pub fn set_alias(&mut self, name: &str, from: &str) -> Result<(), Refusal> {
-        // A constant must be a value of the graph before it has two names, or it would be made twice.
-        if self.known(from)?.is_none_or(|k| k.to_literal().is_some()) {
-            self.value(from)?;
-        }
-        let shared = self.slot(from)?.share();
-        self.set(name, shared);
-        Ok(())
-    }
-
-    fn set(&mut self, name: &str, t: Tensor) {
-        if self.slots.insert(name.into(), Slot::Ready(t)).is_some() {
-            self.malformed(format!("`{name}` is made twice"));
-        }
-    }
-}
-
-impl Tensor {
-    fn constant(raw: RawTensor) -> Tensor {
-        let ty = TensorType::new(raw.dtype, dims(&raw.shape));
-        Tensor { ty, value: None, raw: Some(raw), known: None }
-    }
-
-    fn share(&self) -> Tensor {
-        Tensor { ty: self.ty.clone(), value: self.value, raw: self.raw.clone(), known: self.known.clone() }
-    }
-}
-
-fn dims(shape: &[usize]) -> Vec<Dim> {
-    // Sizes come from tensors whose bytes are there, or from known tensors of few elements.
-    shape.iter().map(|n| Dim::Const(i64::try_from(*n).unwrap_or(i64::MAX))).collect()
 }
 
 fn plain(kind: ProblemKind, message: String, help: Option<String>) -> Problem {
@@ -623,17 +425,4 @@ fn bind_attributes(list: &[AttributeProto], scope: &Scope<'_>) -> Vec<AttributeP
             Some(AttributeProto { name: a.name.clone(), ..(*given).clone() })
         })
         .collect()
-}
-
-/// A name as the language has it: letters, digits and underscores. `None` if nothing is left.
-fn identifier(name: &str) -> Option<String> {
-    let mut s: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).take(200).collect();
-    if s.chars().all(|c| c == '_') {
-        return None;
-    }
-    if s.starts_with(|c: char| c.is_ascii_digit()) {
-        s.insert(0, 'd');
-    }
-    Some(s)
 }

@@ -8,17 +8,22 @@
 //! Where the values of a small input decide on shapes or attributes (a `Reshape` whose shape is an input), the import
 //! says which values it needs, and succeeds when it is called again with them.
 
+mod arithmetic;
 mod attrs;
 mod context;
+mod declare;
 mod external;
 mod fold;
+mod fold_moves;
 mod import;
+mod indices;
 mod lower;
 mod model;
 mod opset;
 mod problem;
 mod proto;
 mod scan;
+mod table;
 mod tensor;
 mod values;
 mod weights;

@@ -1,7 +1,7 @@
 //! Operators that only move elements: concat, split, transpose, depth and space.
 
 use super::super::context::{Cx, Lowered};
-use super::super::fold::split_evenly;
+use super::super::indices::split_evenly;
 use super::super::problem::Refusal;
 use rectify_ir::Dim;
 use rectify_ir::op::{DepthMode, Op};

@@ -1,7 +1,7 @@
 //! Operators on shapes: reshape and its special cases, and the sizes of tensors as values.
 
 use super::super::context::{Cx, Lowered};
-use super::super::fold::{squeezed, unsqueezed};
+use super::super::indices::{squeezed, unsqueezed};
 use super::super::problem::Refusal;
 use super::super::values::{Elem, Known};
 use rectify_ir::op::Op;

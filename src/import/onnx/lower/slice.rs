@@ -1,7 +1,7 @@
 //! Parts of tensors, and the opposite: padding.
 
 use super::super::context::{Cx, Lowered};
-use super::super::fold::slice_range;
+use super::super::indices::slice_range;
 use super::super::problem::Refusal;
 use rectify_ir::op::{Op, PadMode};
 use rectify_ir::{Dim, Value};
