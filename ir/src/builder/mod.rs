@@ -129,6 +129,11 @@ impl GraphBuilder {
         self.graph.ty(value)
     }
 
+    /// How often a value is read so far, as an output too.
+    pub fn use_count(&self, value: Value) -> usize {
+        self.graph.use_count(value)
+    }
+
     /// The verified graph.
     pub fn finish(self) -> Result<Graph, BuildError> {
         if let Some(e) = self.deferred {

@@ -72,7 +72,8 @@ impl Grower {
         }
     }
 
-    /// Every value that nothing reads so far could be an output; up to three are, one behind a head.
+    /// The last value behind a head; up to two others as they are; and means of all that nothing reads, so that every
+    /// operation is needed.
     fn outputs(&mut self) {
         let last = self.images.len() - 1;
         let value = self.images[last];
@@ -81,6 +82,16 @@ impl Grower {
         for extra in 0..self.rng.below(3) {
             let value = self.image();
             self.builder.output(&format!("extra{extra}"), value);
+        }
+        let axes: Vec<i64> = (2..2 + self.options.spatial_rank as i64).collect();
+        let mut means = Vec::new();
+        for value in self.images.clone() {
+            if self.builder.use_count(value) == 0 {
+                means.extend(self.builder.op("reduce_mean", &[value], [("axes", axes.clone().into())]));
+            }
+        }
+        if let Ok(rest) = self.builder.concat(&means, 1) {
+            self.builder.output("rest", rest);
         }
     }
 

@@ -195,26 +195,35 @@ impl Work {
             self.settle(layer, &wish);
         }
         let count = self.layers.len();
-        for sweep in 0..12 {
+        for sweep in 0..14 {
+            // The first sweeps look back only, which makes chains straight at once; the rest balances.
+            let (down, up) = match (sweep < 6, sweep % 2 == 0) {
+                (true, true) => (1.0, 0.0),
+                (true, false) => (0.0, 1.0),
+                (false, _) => (1.0, 1.0),
+            };
             for step in 0..count {
                 let layer = if sweep % 2 == 0 { step } else { count - 1 - step };
-                let wish: Vec<f64> = self.layers[layer].iter().map(|b| self.wish(*b)).collect();
+                let wish: Vec<f64> = self.layers[layer].iter().map(|b| self.wish(*b, down, up)).collect();
                 self.settle(layer, &wish);
             }
         }
     }
 
     /// The mean of the neighbours. Long edges become straight, and chains of boxes are not drawn aside by them.
-    fn wish(&self, b: usize) -> f64 {
+    /// `down` and `up` weigh the layers above and below.
+    fn wish(&self, b: usize, down: f64, up: f64) -> f64 {
         let weight = |m: usize| match (b >= self.boxes, m >= self.boxes) {
             (true, true) => 4.0,
             (false, false) => 1.0,
             (true, false) | (false, true) => 0.1,
         };
         let (mut sum, mut total) = (0.0, 0.0);
-        for m in self.above[b].iter().chain(&self.below[b]) {
-            sum += weight(*m) * self.x[*m];
-            total += weight(*m);
+        for (neighbours, share) in [(&self.above[b], down), (&self.below[b], up)] {
+            for m in neighbours {
+                sum += share * weight(*m) * self.x[*m];
+                total += share * weight(*m);
+            }
         }
         if total == 0.0 { self.x[b] } else { sum / total }
     }

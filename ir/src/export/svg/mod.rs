@@ -66,7 +66,10 @@ pub fn to_svg(graph: &Graph, options: &SvgOptions) -> String {
     let (cards, edges) = cards(graph, options);
     let sizes: Vec<_> = cards.iter().map(Card::size).collect();
     let plan = layout(&Input { sizes: sizes.clone(), edges: edges.clone() }, ASPECT);
-    let width = plan.width.max(420.0) + 2.0 * MARGIN;
+    let heat = !options.annotations.is_empty();
+    let legend: BTreeSet<Kind> = cards.iter().map(|c| c.kind).collect();
+    let legend_width = legend.iter().map(|k| legend_step(*k)).sum::<f64>() + if heat { 170.0 } else { 0.0 };
+    let width = plan.width.max(legend_width).max(420.0) + 2.0 * MARGIN;
     let height = plan.height + HEADER + 2.0 * MARGIN + 36.0;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
@@ -74,13 +77,13 @@ pub fn to_svg(graph: &Graph, options: &SvgOptions) -> String {
     );
     svg += STYLE;
     let _ = writeln!(svg, "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>");
-    header(&mut svg, graph, &cards, !options.annotations.is_empty());
+    header(&mut svg, graph, &cards, &legend, heat);
     // Edges that climb to the next band run above the boxes.
     let left = MARGIN + (width - 2.0 * MARGIN - plan.width) / 2.0;
     let _ = writeln!(svg, "<g transform=\"translate({left:.1} {:.1})\">", HEADER + MARGIN + 36.0);
     edges_svg(&mut svg, &plan);
     for (card, (place, size)) in cards.iter().zip(plan.boxes.iter().zip(&sizes)) {
-        card_svg(&mut svg, card, place.x - size.0 / 2.0, place.y, *size, !options.annotations.is_empty());
+        card_svg(&mut svg, card, place.x - size.0 / 2.0, place.y, *size, heat);
     }
     svg + "</g>\n</svg>\n"
 }
@@ -166,7 +169,12 @@ fn cards(graph: &Graph, options: &SvgOptions) -> (Vec<Card>, Vec<(usize, usize)>
     (cards, edges)
 }
 
-fn header(svg: &mut String, graph: &Graph, cards: &[Card], heat: bool) {
+/// Width of one entry of the legend.
+fn legend_step(kind: Kind) -> f64 {
+    30.0 + kind.name().len() as f64 * CHARACTER
+}
+
+fn header(svg: &mut String, graph: &Graph, cards: &[Card], legend: &BTreeSet<Kind>, heat: bool) {
     let params = graph.params();
     let known = |id: &NodeId| match &graph.node(*id).op {
         Op::Param(Source::Init(_) | Source::File { .. } | Source::Data(_)) => {
@@ -184,10 +192,9 @@ fn header(svg: &mut String, graph: &Graph, cards: &[Card], heat: bool) {
         count(total),
         graph.stage.name()
     );
-    let kinds: BTreeSet<Kind> = cards.iter().map(|c| c.kind).collect();
     let mut x = MARGIN;
     let y = 67.0;
-    for kind in kinds {
+    for kind in legend {
         let _ = writeln!(
             svg,
             "<rect x=\"{x:.1}\" y=\"{y}\" width=\"12\" height=\"12\" rx=\"2\" fill=\"{}\"/>\
@@ -197,7 +204,7 @@ fn header(svg: &mut String, graph: &Graph, cards: &[Card], heat: bool) {
             y + 10.0,
             kind.name()
         );
-        x += 30.0 + kind.name().len() as f64 * CHARACTER;
+        x += legend_step(*kind);
     }
     if heat {
         for i in 0..24 {

@@ -69,9 +69,9 @@ impl Kind {
     }
 }
 
-/// A heat of 0..=1 from white over yellow to red.
+/// A heat of 0..=1 from white over yellow to red, light enough for dark text.
 pub fn heat_colour(heat: f64) -> String {
-    let stops = [(255.0, 255.0, 255.0), (254.0, 240.0, 138.0), (251.0, 146.0, 60.0), (220.0, 38.0, 38.0)];
+    let stops = [(255.0, 255.0, 255.0), (254.0, 240.0, 138.0), (253.0, 186.0, 116.0), (248.0, 113.0, 113.0)];
     let at = if heat.is_nan() { 0.0 } else { heat.clamp(0.0, 1.0) * (stops.len() - 1) as f64 };
     let i = (at as usize).min(stops.len() - 2);
     let (a, b, t) = (stops[i], stops[i + 1], at - i as f64);

@@ -63,7 +63,7 @@ fn annotations_colour_boxes() {
     assert!(svg.contains("1.3 ms &amp; more") && svg.contains("cold to hot"));
     assert!(svg.contains(&format!("fill=\"{}\" stroke", heat_colour(1.0))));
     assert_eq!((heat_colour(0.0), heat_colour(f64::NAN)), ("#ffffff".into(), "#ffffff".into()));
-    assert_eq!(heat_colour(7.0), "#dc2626");
+    assert_eq!(heat_colour(7.0), "#f87171");
 }
 
 #[test]
