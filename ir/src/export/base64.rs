@@ -29,7 +29,7 @@ fn encode(bytes: &[u8]) -> String {
 /// `None` for anything that `encode` does not write.
 fn decode(text: &str) -> Option<Vec<u8>> {
     let letters = text.trim_end_matches('=');
-    if text.len() % 4 != 0 || text.len() - letters.len() > 2 {
+    if !text.len().is_multiple_of(4) || text.len() - letters.len() > 2 {
         return None;
     }
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);

@@ -51,7 +51,7 @@ impl Rng {
         Rng(seed ^ hash)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -61,7 +61,7 @@ impl Rng {
 
     /// A number in 0..n; n is at least 1.
     pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
+        (self.bits() % n.max(1) as u64) as usize
     }
 
     /// True once in n.
@@ -75,7 +75,7 @@ impl Rng {
 
     /// Uniform in 0..1.
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 40) as f64 / (1u64 << 24) as f64
+        (self.bits() >> 40) as f64 / (1u64 << 24) as f64
     }
 
     /// Roughly normal with mean 0 and variance 1: a sum of uniforms, within ±6.

@@ -62,6 +62,17 @@ struct Work {
     x: Vec<f64>,
 }
 
+/// What the sweeps over the layers do to x.
+#[derive(Clone, Copy)]
+enum Phase {
+    /// Everything towards the mean of its neighbours.
+    Balance,
+    /// Everything below what it reads.
+    Hang,
+    /// Bends only, towards the mean of their neighbours.
+    Bends,
+}
+
 impl Work {
     fn new(input: &Input) -> Work {
         let n = input.sizes.len();
@@ -195,35 +206,38 @@ impl Work {
             self.settle(layer, &wish);
         }
         let count = self.layers.len();
-        for sweep in 0..14 {
-            // The first sweeps look back only, which makes chains straight at once; the rest balances.
-            let (down, up) = match (sweep < 6, sweep % 2 == 0) {
-                (true, true) => (1.0, 0.0),
-                (true, false) => (0.0, 1.0),
-                (false, _) => (1.0, 1.0),
+        for sweep in 0..24 {
+            // First balance, then put every box below what it reads, then straighten long edges around the boxes.
+            let (phase, reversed) = match sweep {
+                0..12 => (Phase::Balance, sweep % 2 == 1),
+                12..14 => (Phase::Hang, false),
+                _ => (Phase::Bends, sweep % 2 == 1),
             };
             for step in 0..count {
-                let layer = if sweep % 2 == 0 { step } else { count - 1 - step };
-                let wish: Vec<f64> = self.layers[layer].iter().map(|b| self.wish(*b, down, up)).collect();
+                let layer = if reversed { count - 1 - step } else { step };
+                let wish: Vec<f64> = self.layers[layer].iter().map(|b| self.wish(*b, phase)).collect();
                 self.settle(layer, &wish);
             }
         }
     }
 
-    /// The mean of the neighbours. Long edges become straight, and chains of boxes are not drawn aside by them.
-    /// `down` and `up` weigh the layers above and below.
-    fn wish(&self, b: usize, down: f64, up: f64) -> f64 {
-        let weight = |m: usize| match (b >= self.boxes, m >= self.boxes) {
+    /// Where a box or bend would best stand. Long edges become straight, and boxes are not drawn aside by them.
+    fn wish(&self, b: usize, phase: Phase) -> f64 {
+        let is_bend = b >= self.boxes;
+        let (above, below) = match (phase, is_bend) {
+            (Phase::Bends, false) => return self.x[b],
+            (Phase::Hang, _) => (&self.above[b][..], &[][..]),
+            (Phase::Balance, _) | (Phase::Bends, true) => (&self.above[b][..], &self.below[b][..]),
+        };
+        let weight = |m: usize| match (is_bend, m >= self.boxes) {
             (true, true) => 4.0,
             (false, false) => 1.0,
-            (true, false) | (false, true) => 0.1,
+            (true, false) | (false, true) => 0.001,
         };
         let (mut sum, mut total) = (0.0, 0.0);
-        for (neighbours, share) in [(&self.above[b], down), (&self.below[b], up)] {
-            for m in neighbours {
-                sum += share * weight(*m) * self.x[*m];
-                total += share * weight(*m);
-            }
+        for m in above.iter().chain(below) {
+            sum += weight(*m) * self.x[*m];
+            total += weight(*m);
         }
         if total == 0.0 { self.x[b] } else { sum / total }
     }
@@ -239,23 +253,24 @@ impl Work {
             }
             offsets.push(at);
         }
-        // Blocks of boxes that touch: (sum of targets, count).
-        let mut blocks: Vec<(f64, usize)> = Vec::new();
-        for (w, offset) in wish.iter().zip(&offsets) {
-            blocks.push((w - offset, 1));
+        // Blocks of boxes that touch: (weighted sum of targets, weight, count). Bends give way to boxes.
+        let mut blocks: Vec<(f64, f64, usize)> = Vec::new();
+        for ((w, offset), b) in wish.iter().zip(&offsets).zip(boxes) {
+            let weight = if *b < self.boxes { 1e4 } else { 1.0 };
+            blocks.push((weight * (w - offset), weight, 1));
             while let [.., a, b] = blocks.as_slice() {
-                if a.0 / a.1 as f64 <= b.0 / b.1 as f64 {
+                if a.0 / a.1 <= b.0 / b.1 {
                     break;
                 }
-                let merged = (a.0 + b.0, a.1 + b.1);
+                let merged = (a.0 + b.0, a.1 + b.1, a.2 + b.2);
                 blocks.truncate(blocks.len() - 2);
                 blocks.push(merged);
             }
         }
         let mut i = 0;
-        for (sum, count) in blocks {
+        for (sum, weight, count) in blocks {
             for _ in 0..count {
-                self.x[boxes[i]] = sum / count as f64 + offsets[i];
+                self.x[boxes[i]] = sum / weight + offsets[i];
                 i += 1;
             }
         }
