@@ -1,10 +1,22 @@
 //! Emitters: tile IR to machine code.
 //!
-//! [`cranelift`] serves every level with 128-bit vectors. An emitter with wider vectors has its place beside it:
-//! whatever takes a [`crate::tile::Function`] and returns [`Code`].
+//! [`cranelift`] serves every level with 128-bit vectors, [`wide`] AVX2 and AVX-512 with whole ones; which of them is
+//! told by the target's lanes. Both take a [`crate::tile::Function`] and return [`Code`].
 
 pub mod cranelift;
 pub mod listing;
+pub mod wide;
+
+use crate::tile::Function;
+use rectify_ir::target::Target;
+
+/// Machine code of a tile function, by the emitter for the target's lanes.
+pub fn emit(function: &Function, target: &Target) -> Result<Code, EmitError> {
+    match target.lanes {
+        4 => cranelift::emit(function, target),
+        _ => wide::emit(function, target),
+    }
+}
 
 /// Position-independent machine code of one function, entered at its first byte.
 #[derive(Clone, Debug)]
@@ -23,4 +35,6 @@ pub enum EmitError {
     Violation(#[from] crate::tile::verify::Violation),
     #[error("Cranelift: {0}")]
     Cranelift(String),
+    #[error("encoding: {0}")]
+    Encoding(String),
 }

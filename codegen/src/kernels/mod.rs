@@ -8,7 +8,7 @@ pub mod nest;
 pub mod program;
 pub mod window;
 
-use crate::emit::{Code, EmitError, cranelift};
+use crate::emit::{self, Code, EmitError};
 use crate::tile::Function;
 use rectify_ir::kernel::Descriptor;
 use rectify_ir::target::Target;
@@ -25,5 +25,5 @@ pub fn generate(descriptor: &Descriptor, target: &Target) -> Result<Function, Em
 
 /// The machine code of a legal descriptor.
 pub fn compile(descriptor: &Descriptor, target: &Target) -> Result<Code, EmitError> {
-    cranelift::emit(&generate(descriptor, target)?, target)
+    emit::emit(&generate(descriptor, target)?, target)
 }

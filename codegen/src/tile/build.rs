@@ -83,6 +83,10 @@ impl Builder {
         self.block.push(Statement::Store(address, value, width));
     }
 
+    pub fn prefetch(&mut self, address: Address) {
+        self.block.push(Statement::Prefetch(address));
+    }
+
     pub fn store_int(&mut self, address: Address, value: I) {
         self.block.push(Statement::StoreInt(address, value));
     }

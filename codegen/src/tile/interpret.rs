@@ -69,6 +69,8 @@ impl Machine<'_> {
                     let bytes: Vec<u8> = value[..lanes].iter().flat_map(|lane| lane.to_le_bytes()).collect();
                     self.write(address, &bytes)?;
                 }
+                // It reads nothing, and may name any address.
+                Statement::Prefetch(_) => {}
                 Statement::Loop { count, body } => {
                     for _ in 0..self.int(*count).max(0) {
                         self.block(body)?;
@@ -140,7 +142,8 @@ impl Machine<'_> {
             Copy(a) => bits(a),
             Load(address, width) => {
                 // Lanes that a partial load leaves open get a pattern that shows if anything depends on them.
-                let mut lanes = [0x7fc1_2345; 16];
+                let open = if width.count().is_some() { 0 } else { 0x7fc1_2345 };
+                let mut lanes = [open; 16];
                 let mut bytes = [0; 64];
                 let count = self.width(width);
                 self.read(&address, &mut bytes[..count * 4])?;
@@ -182,6 +185,10 @@ impl Machine<'_> {
                 };
                 bits(if holds { yes } else { no })[k]
             }),
+            Keep(count, yes, no) => {
+                let count = self.width(Width::First(count));
+                std::array::from_fn(|k| bits(if k < count { yes } else { no })[k])
+            }
             And(a, b) => integer(a, b, &|a, b| a & b),
             Or(a, b) => integer(a, b, &|a, b| a | b),
             Xor(a, b) => integer(a, b, &|a, b| a ^ b),
@@ -197,6 +204,7 @@ impl Machine<'_> {
         match width {
             Width::Full => self.function.lanes as usize,
             Width::One => 1,
+            Width::First(count) => self.int(count).clamp(0, i64::from(self.function.lanes)) as usize,
         }
     }
 

@@ -50,6 +50,8 @@ pub enum Statement {
     Vector(V, VectorOp),
     StoreInt(Address, I),
     Store(Address, V, Width),
+    /// A hint that the cache line of this address will be read; emitters may ignore it. It never faults.
+    Prefetch(Address),
     /// Runs the body `count` times; not at all for counts below 1. The count is read once.
     Loop {
         count: I,
@@ -81,6 +83,8 @@ pub enum Width {
     Full,
     /// Element 0 alone; after a load the others hold anything.
     One,
+    /// The first so many lanes, none to all; after a load the others are zero. Not in functions of four lanes.
+    First(I),
 }
 
 /// Signed comparison.
@@ -145,6 +149,8 @@ pub enum VectorOp {
     Round(Rounding, V),
     /// `compare(a, b) ? yes : no`, by lane.
     Select(FloatCompare, V, V, V, V),
+    /// The first operand in the first so many lanes, the second in the others. Not in functions of four lanes.
+    Keep(I, V, V),
     And(V, V),
     Or(V, V),
     Xor(V, V),
@@ -211,16 +217,30 @@ impl VectorOp {
             | Or(a, b)
             | Xor(a, b)
             | IntAdd(a, b)
-            | IntSub(a, b) => vec![a, b],
+            | IntSub(a, b)
+            | Keep(_, a, b) => vec![a, b],
             MulAdd(a, b, c) => vec![a, b, c],
             Select(_, a, b, yes, no) => vec![a, b, yes, no],
         }
     }
 
-    pub fn address(&self) -> Option<Address> {
+    /// Integer registers read: those of the address, and counts of lanes.
+    pub fn int_reads(&self) -> Vec<I> {
         match self {
-            VectorOp::Load(address, _) | VectorOp::LoadSplat(address) => Some(*address),
-            _ => None,
+            VectorOp::Load(address, width) => address.reads().into_iter().chain(width.count()).collect(),
+            VectorOp::LoadSplat(address) => address.reads(),
+            VectorOp::Keep(count, ..) => vec![*count],
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Width {
+    /// The register that counts the lanes.
+    pub fn count(self) -> Option<I> {
+        match self {
+            Width::Full | Width::One => None,
+            Width::First(count) => Some(count),
         }
     }
 }

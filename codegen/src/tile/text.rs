@@ -21,6 +21,7 @@ fn block(f: &mut Formatter<'_>, statements: &[Statement], depth: usize) -> fmt::
             Statement::Store(address, value, width) => {
                 writeln!(f, "{indent}store{} {address}, {value}", suffix(*width))?;
             }
+            Statement::Prefetch(address) => writeln!(f, "{indent}prefetch {address}")?,
             Statement::Loop { count, body } => nested(f, &indent, format_args!("loop {count}"), body, depth)?,
             Statement::While { condition, body } => {
                 nested(f, &indent, format_args!("while {condition}"), body, depth)?;
@@ -48,10 +49,11 @@ fn nested(
     writeln!(f, "{indent}}}")
 }
 
-fn suffix(width: Width) -> &'static str {
+fn suffix(width: Width) -> String {
     match width {
-        Width::Full => "",
-        Width::One => ".1",
+        Width::Full => String::new(),
+        Width::One => ".1".to_string(),
+        Width::First(count) => format!(".{count}"),
     }
 }
 
@@ -92,6 +94,7 @@ impl Display for VectorOp {
             Sqrt(a) => write!(f, "sqrt {a}"),
             Round(mode, a) => write!(f, "round.{mode:?} {a}"),
             Select(compare, a, b, yes, no) => write!(f, "select.{compare:?} {a}, {b} ? {yes} : {no}"),
+            Keep(count, yes, no) => write!(f, "keep.{count} {yes} : {no}"),
             And(a, b) => write!(f, "and {a}, {b}"),
             Or(a, b) => write!(f, "or {a}, {b}"),
             Xor(a, b) => write!(f, "xor {a}, {b}"),

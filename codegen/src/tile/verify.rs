@@ -3,6 +3,7 @@
 //! 1. Every register read is below the function's count of registers of its kind.
 //! 2. Every register is set on each path before it is read; what only a loop's body sets is unset after the loop.
 //! 3. Shift counts are below the width of what they shift, lanes are a power of two from 4 to 16.
+//! 4. Functions of four lanes count none: their vectors are whole or one element.
 
 use super::*;
 use std::collections::HashSet;
@@ -42,8 +43,10 @@ impl Set<'_> {
                     self.define_int(*register)?;
                 }
                 Statement::Vector(register, op) => {
-                    let ints = op.address().map(|address| address.reads()).unwrap_or_default();
-                    self.read(&ints, &op.reads(), op)?;
+                    self.read(&op.int_reads(), &op.reads(), op)?;
+                    if let VectorOp::Load(_, Width::First(_)) | VectorOp::Keep(..) = op {
+                        self.counted(op)?;
+                    }
                     if let VectorOp::ShiftLeft(_, bits) | VectorOp::ShiftRight(_, bits) = op
                         && *bits >= 32
                     {
@@ -55,7 +58,14 @@ impl Set<'_> {
                     self.read(&address.reads(), &[], address)?;
                     self.read(&[*value], &[], address)?;
                 }
-                Statement::Store(address, value, _) => self.read(&address.reads(), &[*value], address)?,
+                Statement::Store(address, value, width) => {
+                    self.read(&address.reads(), &[*value], address)?;
+                    if let Some(count) = width.count() {
+                        self.read(&[count], &[], address)?;
+                        self.counted(address)?;
+                    }
+                }
+                Statement::Prefetch(address) => self.read(&address.reads(), &[], address)?,
                 Statement::Loop { count, body } => {
                     self.read(&[*count], &[], count)?;
                     self.clone().block(body)?;
@@ -75,6 +85,13 @@ impl Set<'_> {
             }
         }
         Ok(())
+    }
+
+    fn counted(&self, what: &dyn std::fmt::Display) -> Result<(), Violation> {
+        match self.function.lanes {
+            4 => Err(Violation(format!("`{what}` counts lanes, of which there are but four"))),
+            _ => Ok(()),
+        }
     }
 
     fn condition(&self, condition: &Condition) -> Result<(), Violation> {

@@ -81,6 +81,8 @@ impl Lowering<'_> {
                 }
                 self.builder.ins().store(flags(), value, place, address.offset);
             }
+            // Cranelift has no such instruction.
+            Statement::Prefetch(_) => {}
             Statement::Loop { count, body } => self.counted(*count, body),
             Statement::While { condition, body } => {
                 let (head, inside, exit) = self.loop_blocks();
@@ -251,6 +253,9 @@ impl Lowering<'_> {
                 let place = self.address(&address);
                 let lane = self.builder.ins().load(F32, flags(), place, address.offset);
                 self.builder.ins().scalar_to_vector(F32X4, lane)
+            }
+            VectorOp::Load(_, Width::First(_)) | VectorOp::Keep(..) => {
+                unreachable!("the verifier refuses counts of lanes in functions of four")
             }
             VectorOp::LoadSplat(address) => {
                 let place = self.address(&address);
