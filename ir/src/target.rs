@@ -55,6 +55,16 @@ impl Target {
             l3_bytes: 16 << 20,
         }
     }
+
+    /// The target of a level, for kernels of its widest vectors: 256 bits at v3, 512 at v4, else as `new`.
+    pub fn wide(level: Level) -> Target {
+        let target = Target::new(level);
+        match level {
+            Level::X86V3 => Target { lanes: 8, ..target },
+            Level::X86V4 => Target { lanes: 16, vector_registers: 32, l1_bytes: 48 << 10, ..target },
+            Level::X86V1 | Level::X86V2 | Level::Aarch64 => target,
+        }
+    }
 }
 
 impl Level {

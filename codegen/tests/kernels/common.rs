@@ -41,21 +41,50 @@ pub struct Call<'a> {
     pub inputs: &'a [Vec<f32>],
 }
 
-/// The output after running everywhere; all ways must agree bit for bit (any NaN equals any other), among those
-/// that fuse multiply-adds and among those that do not. The fused result is returned.
+/// The targets that run kernels of so many lanes.
+pub fn targets(lanes: u8) -> Vec<Target> {
+    match lanes {
+        4 => [Level::X86V1, Level::X86V2, Level::X86V3].map(Target::new).to_vec(),
+        8 => vec![Target::wide(Level::X86V3)],
+        _ => vec![Target::wide(Level::X86V4)],
+    }
+}
+
+/// Whether this machine runs code of a target.
+pub fn runs_here(target: &Target) -> bool {
+    match target.level {
+        Level::X86V1 | Level::X86V2 => true,
+        Level::X86V3 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+        Level::X86V4 => {
+            is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+        }
+        Level::Aarch64 => false,
+    }
+}
+
+/// The output after running everywhere that the kernel's lanes and this machine allow; all ways must agree bit for
+/// bit (any NaN equals any other), among those that fuse multiply-adds and among those that do not. The fused result
+/// is returned.
 pub fn run_everywhere(call: &Call) -> Vec<f32> {
     let mut fused = None;
     let mut separate = None;
-    for level in [Level::X86V1, Level::X86V2, Level::X86V3] {
-        let target = Target::new(level);
+    for target in targets(call.kernel.lanes()) {
         let judge = if target.fma { &mut fused } else { &mut separate };
         let expected = judge.get_or_insert_with(|| run(call, &target, None));
         let kernel = &jit::compile(&[call.kernel], &target, 1).expect("a legal kernel")[0];
+        if !runs_here(&target) {
+            continue;
+        }
         let got = run(call, &target, Some(kernel));
         for (index, (got, want)) in got.iter().zip(expected.iter()).enumerate() {
             assert!(
                 got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()),
-                "{level}: element {index} is {got}, but the tile interpreter says {want}\n{}",
+                "{}, {} lanes: element {index} is {got}, but the tile interpreter says {want}\n{}",
+                target.level,
+                target.lanes,
                 call.kernel
             );
         }

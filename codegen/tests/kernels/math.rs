@@ -6,11 +6,22 @@ use rectify_ir::kernel::{
     Vectorise,
 };
 
-/// Applies a program to columns of operands, everywhere.
+/// Applies a program to columns of operands, everywhere: the same bits with any number of lanes.
 fn apply(program: &Program, columns: &[Vec<f32>]) -> Vec<f32> {
+    let first = apply_with(4, program, columns);
+    for lanes in [8, 16] {
+        for (index, (got, want)) in apply_with(lanes, program, columns).iter().zip(&first).enumerate() {
+            let same = got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan());
+            assert!(same, "{lanes} lanes: element {index} is {got}, not {want}: {program}");
+        }
+    }
+    first
+}
+
+fn apply_with(lanes: u8, program: &Program, columns: &[Vec<f32>]) -> Vec<f32> {
     let count = columns[0].len() as i64;
     let nest = Nest {
-        lanes: 4,
+        lanes,
         element: Element::F32,
         output_dims: 1,
         reduce_dims: 0,

@@ -146,7 +146,7 @@ fn body(random: &mut Random, operands: usize) -> Program {
     program
 }
 
-fn random_problem(random: &mut Random) -> Problem {
+fn random_problem(random: &mut Random, lanes: u8) -> Problem {
     let output_dims = random.between(1, 4) as usize;
     let reduce_dims = random.pick(&[0, 0, 1, 2]);
     let dims = output_dims + reduce_dims;
@@ -157,7 +157,7 @@ fn random_problem(random: &mut Random) -> Problem {
         _ => Vectorise::Output,
     };
     // Long enough for whole unrolled rounds, whole vectors and single elements.
-    let long = random.between(1, 41);
+    let long = random.between(1, 10 * i64::from(lanes) + 1);
     match vectorise {
         Vectorise::Reduce => extents[dims - 1] = long,
         Vectorise::No | Vectorise::Output => extents[output_dims - 1] = long,
@@ -198,7 +198,7 @@ fn random_problem(random: &mut Random) -> Problem {
         value = finalize.binary(random.pick(&[Binary::Add, Binary::Mul]), value, load);
     }
     let nest = Nest {
-        lanes: 4,
+        lanes,
         element: Element::F32,
         output_dims: output_dims as u8,
         reduce_dims: reduce_dims as u8,
@@ -226,9 +226,11 @@ fn random_problem(random: &mut Random) -> Problem {
 
 #[test]
 fn random_nests() {
-    let mut random = Random(7);
-    for _ in 0..300 {
-        random_problem(&mut random).check();
+    for lanes in [4, 8, 16] {
+        let mut random = Random(7);
+        for _ in 0..300 {
+            random_problem(&mut random, lanes).check();
+        }
     }
 }
 

@@ -7,8 +7,6 @@ use rectify_ir::kernel::{
     StepArgs, Store, Stream, TaskOrder, Tile, TileArgs, Unary, WeightPack, Window, WindowOp,
 };
 
-const LANES: i64 = 4;
-
 /// A random problem and all that the naive loops need.
 struct Problem {
     kernel: Descriptor,
@@ -18,6 +16,10 @@ struct Problem {
 }
 
 impl Problem {
+    fn lanes(&self) -> i64 {
+        i64::from(self.kernel.lanes())
+    }
+
     fn shape(&self) -> TileShape<'_> {
         match &self.kernel {
             Descriptor::Contract(kernel) => kernel.shape(),
@@ -45,8 +47,8 @@ impl Problem {
             for_each_index(&self.args.extents, &mut |pixel| {
                 for channel in 0..channels {
                     let want = self.want(group, pixel, channel);
-                    let place =
-                        place(&self.args.output, group, pixel, channel, shape.store == Store::Strided);
+                    let strided = shape.store == Store::Strided;
+                    let place = place(&self.args.output, self.lanes(), group, pixel, channel, strided);
                     written[place] = true;
                     assert_close(got[place], want, &|| {
                         format!(
@@ -56,8 +58,9 @@ impl Problem {
                     });
                 }
                 if shape.store == Store::Vector {
-                    for channel in channels..(channels + LANES - 1) / LANES * LANES {
-                        written[place(&self.args.output, group, pixel, channel, false)] = true;
+                    for channel in channels..(channels + self.lanes() - 1) / self.lanes() * self.lanes() {
+                        let place = place(&self.args.output, self.lanes(), group, pixel, channel, false);
+                        written[place] = true;
                     }
                 }
             });
@@ -73,7 +76,8 @@ impl Problem {
             StepArgs::Table(offsets) => offsets.clone(),
             StepArgs::Linear { count, stride } => (0..*count).map(|step| step * stride).collect(),
         };
-        let width = self.vectors * LANES;
+        let lanes = self.lanes();
+        let width = self.vectors * lanes;
         let oc_groups = self.args.oc_groups(&shape);
         let packed = (group * oc_groups + channel / width) * width + channel % width;
         let mut next_input = 1;
@@ -103,13 +107,12 @@ impl Problem {
                     acc = f64::NEG_INFINITY;
                 }
                 for (tap, offset) in offsets.iter().enumerate() {
-                    let x = f64::from(
-                        input[place(&self.args.input, group, pixel, channel, false) + *offset as usize / 4],
-                    );
+                    let start = place(&self.args.input, lanes, group, pixel, channel, false);
+                    let x = f64::from(input[start + *offset as usize / 4]);
                     match kernel.op {
                         WindowOp::MulAdd => {
-                            let block = group * oc_groups + channel / LANES;
-                            let w = (block * offsets.len() as i64 + tap as i64) * LANES + channel % LANES;
+                            let block = group * oc_groups + channel / lanes;
+                            let w = (block * offsets.len() as i64 + tap as i64) * lanes + channel % lanes;
                             acc += x * f64::from(weights.expect("weights")[w as usize]);
                         }
                         WindowOp::Add => acc += x,
@@ -134,8 +137,8 @@ impl Problem {
                             let still = Stream { group: 0, block: 0, ..stream.clone() };
                             (address(&still, group, pixel) / 4) as usize
                         }
-                        Operand::Pixels => place(stream, group, pixel, channel, false),
-                        Operand::PixelsStrided => place(stream, group, pixel, channel, true),
+                        Operand::Pixels => place(stream, lanes, group, pixel, channel, false),
+                        Operand::PixelsStrided => place(stream, lanes, group, pixel, channel, true),
                     }],
                 )
             })
@@ -155,9 +158,9 @@ fn address(stream: &Stream, group: i64, pixel: &[i64]) -> i64 {
 }
 
 /// Index of a channel's element in floats.
-fn place(stream: &Stream, group: i64, pixel: &[i64], channel: i64, strided: bool) -> usize {
+fn place(stream: &Stream, lanes: i64, group: i64, pixel: &[i64], channel: i64, strided: bool) -> usize {
     let lane = if strided { stream.lane } else { 4 };
-    ((address(stream, group, pixel) + channel / LANES * stream.block + channel % LANES * lane) / 4) as usize
+    ((address(stream, group, pixel) + channel / lanes * stream.block + channel % lanes * lane) / 4) as usize
 }
 
 fn for_each_index(extents: &[i64], visit: &mut dyn FnMut(&[i64])) {
@@ -184,22 +187,29 @@ fn strides(extents: &[i64], step: i64, gap: i64) -> (Vec<i64>, i64) {
 }
 
 /// A stream over all channels of all groups; `blocked` puts channel vectors outside of the pixels.
-fn stream(random: &mut Random, extents: &[i64], groups: i64, channels: i64, layout: Layout) -> Stream {
+fn stream(
+    random: &mut Random,
+    lanes: i64,
+    extents: &[i64],
+    groups: i64,
+    channels: i64,
+    layout: Layout,
+) -> Stream {
     let gap = random.pick(&[0, 16, 32]);
-    let vectors = (channels + LANES - 1) / LANES;
+    let vectors = (channels + lanes - 1) / lanes;
     let base = random.pick(&[0, 16, 48]);
     match layout {
         Layout::Blocked => {
-            let (pixel, plane) = strides(extents, LANES * 4, gap);
+            let (pixel, plane) = strides(extents, lanes * 4, gap);
             Stream { base, group: vectors * plane, block: plane, lane: 4, pixel }
         }
         Layout::Rows => {
             let (pixel, _) = strides(extents, groups * channels * 4, 0);
-            Stream { base, group: channels * 4, block: LANES * 4, lane: 4, pixel }
+            Stream { base, group: channels * 4, block: lanes * 4, lane: 4, pixel }
         }
         Layout::Planes => {
             let (pixel, plane) = strides(extents, 4, gap);
-            Stream { base, group: channels * plane, block: LANES * plane, lane: plane, pixel }
+            Stream { base, group: channels * plane, block: lanes * plane, lane: plane, pixel }
         }
     }
 }
@@ -241,7 +251,7 @@ fn inputs(random: &mut Random, problem: &Problem) -> Vec<Vec<f32>> {
     spans[1..].iter().map(|span| fill(random, (span.high_bytes / 4) as usize)).collect()
 }
 
-fn random_problem(random: &mut Random, window: bool) -> Problem {
+fn random_problem(random: &mut Random, lanes: i64, window: bool) -> Problem {
     let rank = random.between(1, 4);
     let extents: Vec<i64> = (0..rank).map(|_| random.between(1, if rank > 2 { 4 } else { 9 })).collect();
     let groups = random.pick(&[1, 1, 2, 3]);
@@ -252,8 +262,10 @@ fn random_problem(random: &mut Random, window: bool) -> Problem {
         Store::Strided => Layout::Planes,
     };
     let channels = match store {
-        Store::Vector | Store::Partial => random.between(1, 5) * LANES + random.pick(&[0, 0, 1, 2, 3]),
-        Store::Strided => random.between(1, 11),
+        Store::Vector | Store::Partial => {
+            random.between(1, 5) * lanes + random.pick(&[0, 0, 1, 2, lanes - 1])
+        }
+        Store::Strided => random.between(1, 3 * lanes - 1),
     };
     let mut operands = Vec::new();
     for _ in 0..random.below(4) {
@@ -267,11 +279,14 @@ fn random_problem(random: &mut Random, window: bool) -> Problem {
     let (tile, inner) = if window {
         (Tile { pixels: random.between(1, 8) as u8, vectors: 1 }, 1)
     } else {
-        let tiles = [(6, 2), (4, 3), (8, 1), (3, 3), (2, 5), (1, 8), (1, 2), (5, 2)];
-        let (pixels, vectors) = random.pick(&tiles);
-        (Tile { pixels, vectors }, random.pick(&[1u8, 1, 4, 4, 3]))
+        let tiles: &[(u8, u8)] = match lanes {
+            16 => &[(14, 2), (9, 3), (6, 4), (14, 1), (3, 8), (1, 16), (2, 1)],
+            _ => &[(6, 2), (4, 3), (8, 1), (3, 3), (2, 5), (1, 8), (1, 2), (5, 2)],
+        };
+        let (pixels, vectors) = random.pick(tiles);
+        (Tile { pixels, vectors }, random.pick(&[1, 1, lanes as u8, lanes as u8, 3]))
     };
-    let (pixel, image) = strides(&extents, random.pick(&[4, 16, 32]), random.pick(&[0, 16]));
+    let (pixel, image) = strides(&extents, random.pick(&[4, 16, 4 * lanes]), random.pick(&[0, 16]));
     let count = random.between(1, 11);
     let steps = if table {
         StepArgs::Table((0..count).map(|_| random.between(0, 20) * 4).collect())
@@ -283,12 +298,14 @@ fn random_problem(random: &mut Random, window: bool) -> Problem {
     } else {
         Stream { base: 8, group: image, pixel, ..Stream::default() }
     };
-    let output = stream(random, &extents, groups, channels, layout);
+    let output = stream(random, lanes, &extents, groups, channels, layout);
     let streams = operands
         .iter()
         .map(|operand| match operand {
-            Operand::PixelScalar => stream(random, &extents, 1, 1, Layout::Planes),
-            Operand::Pixels | Operand::PixelsStrided => stream(random, &extents, groups, channels, layout),
+            Operand::PixelScalar => stream(random, lanes, &extents, 1, 1, Layout::Planes),
+            Operand::Pixels | Operand::PixelsStrided => {
+                stream(random, lanes, &extents, groups, channels, layout)
+            }
             Operand::PerChannel | Operand::Scalar => Stream::default(),
         })
         .collect();
@@ -307,7 +324,7 @@ fn random_problem(random: &mut Random, window: bool) -> Problem {
     let kernel = if window {
         let op = random.pick(&[WindowOp::MulAdd, WindowOp::Max, WindowOp::Add]);
         Descriptor::Window(Window {
-            lanes: LANES as u8,
+            lanes: lanes as u8,
             pixels: tile.pixels,
             rank: rank as u8,
             op,
@@ -318,7 +335,7 @@ fn random_problem(random: &mut Random, window: bool) -> Problem {
         })
     } else {
         Descriptor::Contract(Contract {
-            lanes: LANES as u8,
+            lanes: lanes as u8,
             tile,
             rank: rank as u8,
             table,
@@ -336,17 +353,21 @@ fn random_problem(random: &mut Random, window: bool) -> Problem {
 
 #[test]
 fn random_contracts() {
-    let mut random = Random(1);
-    for _ in 0..150 {
-        random_problem(&mut random, false).check();
+    for lanes in [4, 8, 16] {
+        let mut random = Random(1);
+        for _ in 0..150 {
+            random_problem(&mut random, lanes, false).check();
+        }
     }
 }
 
 #[test]
 fn random_windows() {
-    let mut random = Random(2);
-    for _ in 0..150 {
-        random_problem(&mut random, true).check();
+    for lanes in [4, 8, 16] {
+        let mut random = Random(2);
+        for _ in 0..150 {
+            random_problem(&mut random, lanes, true).check();
+        }
     }
 }
 

@@ -19,7 +19,10 @@ pub struct Memory {
 pub enum Operand {
     Register(Register),
     Memory(Memory),
-    Constant { constant: Constant, broadcast: bool },
+    Constant {
+        constant: Constant,
+        broadcast: bool,
+    },
     /// Eight bits, for vector instructions.
     Byte(u8),
     /// A constant of integer arithmetic, sign-extended, in the length that fits.

@@ -53,7 +53,8 @@ impl Constants {
                 Constant::Vector(bits) => code.extend(bits.to_le_bytes().repeat(8)),
                 Constant::MaskTable if wide => {
                     // Entry n has the n lowest bits set; padded to keep what follows aligned.
-                    (0..=16u32).for_each(|count| code.extend(((1u32 << count) - 1).to_le_bytes()[..2].iter()));
+                    (0..=16u32)
+                        .for_each(|count| code.extend(((1u32 << count) - 1).to_le_bytes()[..2].iter()));
                     code.resize(code.len().next_multiple_of(32), 0);
                 }
                 Constant::MaskTable => {

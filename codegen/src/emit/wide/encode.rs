@@ -305,10 +305,9 @@ impl Encoder<'_> {
                 let bits = Operand::Byte(b.trailing_zeros() as u8);
                 self.assembler.emit(X86::Shl_rm64_imm8, &[self.register(to), bits])
             }
-            _ => self.assembler.emit(
-                X86::Imul_r64_rm64_imm32,
-                &[self.register(to), self.register(a), Operand::Integer(b)],
-            ),
+            _ => self
+                .assembler
+                .emit(X86::Imul_r64_rm64_imm32, &[self.register(to), self.register(a), Operand::Integer(b)]),
         }
     }
 
@@ -321,12 +320,8 @@ impl Encoder<'_> {
             (_, IntSource::Constant(_)) => {
                 self.assembler.emit(X86::Cmp_rm64_imm32, &[left_operand, right_operand])
             }
-            (_, IntSource::Slot(_)) => {
-                self.assembler.emit(X86::Cmp_r64_rm64, &[left_operand, right_operand])
-            }
-            (_, IntSource::Reg(_)) => {
-                self.assembler.emit(X86::Cmp_rm64_r64, &[left_operand, right_operand])
-            }
+            (_, IntSource::Slot(_)) => self.assembler.emit(X86::Cmp_r64_rm64, &[left_operand, right_operand]),
+            (_, IntSource::Reg(_)) => self.assembler.emit(X86::Cmp_rm64_r64, &[left_operand, right_operand]),
         }
     }
 

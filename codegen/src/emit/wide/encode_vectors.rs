@@ -14,7 +14,8 @@ impl Encoder<'_> {
         match *inst {
             Inst::Load { to, from } => self.load(to, from),
             Inst::LoadOne { to, from } => {
-                let code = if self.number(to) < 16 { X86::VEX_Vmovss_xmm_m32 } else { X86::EVEX_Vmovss_xmm_k1z_m32 };
+                let code =
+                    if self.number(to) < 16 { X86::VEX_Vmovss_xmm_m32 } else { X86::EVEX_Vmovss_xmm_k1z_m32 };
                 let from = self.memory(&from, false);
                 self.assembler.emit(code, &[self.scalar(to), from])
             }
@@ -23,7 +24,11 @@ impl Encoder<'_> {
                 self.assembler.emit(store_code(wide), &[to, self.vector(value)])
             }
             Inst::StoreOne { to, value } => {
-                let code = if self.number(value) < 16 { X86::VEX_Vmovss_m32_xmm } else { X86::EVEX_Vmovss_m32_k1_xmm };
+                let code = if self.number(value) < 16 {
+                    X86::VEX_Vmovss_m32_xmm
+                } else {
+                    X86::EVEX_Vmovss_m32_k1_xmm
+                };
                 let to = self.memory(&to, false);
                 self.assembler.emit(code, &[to, self.scalar(value)])
             }
@@ -132,7 +137,8 @@ impl Encoder<'_> {
 
     /// `to = a * b + c`, in the form that overwrites the operand whose register `to` has, or a copy of one.
     fn mul_add(&mut self, to: Reg, a: Source, b: Source, c: Source) -> Result<(), EmitError> {
-        let is_to = |source: Source| matches!(source, Source::Reg(reg) if self.number(reg) == self.number(to));
+        let is_to =
+            |source: Source| matches!(source, Source::Reg(reg) if self.number(reg) == self.number(to));
         let in_register = |source: Source| matches!(source, Source::Reg(_));
         // The factor that may be memory comes last.
         let (x, y) = if in_register(a) { (a, b) } else { (b, a) };

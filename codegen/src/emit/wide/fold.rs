@@ -128,7 +128,10 @@ impl Folds {
                     }
                     *number += 1;
                 }
-                Statement::Int(..) | Statement::StoreInt(..) | Statement::Store(..) | Statement::Prefetch(_) => {}
+                Statement::Int(..)
+                | Statement::StoreInt(..)
+                | Statement::Store(..)
+                | Statement::Prefetch(_) => {}
                 Statement::Loop { body, .. } | Statement::While { body, .. } => self.loads(body, number),
                 Statement::If { then, otherwise, .. } => {
                     self.loads(then, number);

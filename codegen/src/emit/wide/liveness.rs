@@ -55,12 +55,8 @@ pub fn intervals(code: &mut Code) -> Vec<Interval> {
                 Access::Read => position,
                 Access::Write | Access::Both => position + 1,
             };
-            let interval = found[reg.0 as usize].get_or_insert(Interval {
-                reg: *reg,
-                start: at,
-                end: at,
-                cost: 0.0,
-            });
+            let interval =
+                found[reg.0 as usize].get_or_insert(Interval { reg: *reg, start: at, end: at, cost: 0.0 });
             interval.end = interval.end.max(at);
             interval.cost += weight;
             if let Some(outermost) = loops.iter_mut().find(|inner| inner.begin > interval.start)

@@ -30,9 +30,7 @@ impl Selector<'_> {
         let inst = match *op {
             VectorOp::Splat(bits) => Inst::Load { to, from: Source::Constant(bits) },
             VectorOp::Copy(a) => Inst::Load { to, from: Source::Reg(self.vector(a)) },
-            VectorOp::Load(address, Width::Full) => {
-                Inst::Load { to, from: Source::Memory(place(&address)) }
-            }
+            VectorOp::Load(address, Width::Full) => Inst::Load { to, from: Source::Memory(place(&address)) },
             VectorOp::Load(address, Width::One) => Inst::LoadOne { to, from: place(&address) },
             VectorOp::Load(address, Width::First(count)) => {
                 let mask = self.mask(count);
@@ -80,7 +78,8 @@ impl Selector<'_> {
     /// An operation of which only a selection's `no` side makes use becomes a masked one (PReLU: compare, multiply).
     fn masked(&mut self, number: usize, register: V, op: &VectorOp, after: &[Statement]) -> bool {
         let Some((op, a, b)) = binary(op) else { return false };
-        let Some((to, &VectorOp::Select(compare, left, right, yes, no))) = Selector::next_vector(after) else {
+        let Some((to, &VectorOp::Select(compare, left, right, yes, no))) = Selector::next_vector(after)
+        else {
             return false;
         };
         let fits = self.wide
