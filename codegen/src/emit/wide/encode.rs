@@ -180,6 +180,11 @@ impl Encoder<'_> {
             Inst::IntBinary { op: IntBinaryOp::Mul, to, a, b } => {
                 self.commuting(X86::Imul_r64_rm64, to, a, b)
             }
+            Inst::IntBinary { op: IntBinaryOp::And, to, a, b: IntSource::Constant(bits) } => {
+                self.copy(self.register(to), self.register(a))?;
+                self.assembler.emit(X86::And_rm64_imm32, &[self.register(to), Operand::Integer(bits)])
+            }
+            Inst::IntBinary { op: IntBinaryOp::And, to, a, b } => self.commuting(X86::And_r64_rm64, to, a, b),
             Inst::MulConst { to, a, b } => self.multiply(to, a, b),
             Inst::Divide { to, a, b, remainder } => {
                 // Allocation keeps both operands out of these two registers.
@@ -193,10 +198,6 @@ impl Encoder<'_> {
             Inst::ShiftRight { to, a, bits } => {
                 self.copy(self.register(to), self.register(a))?;
                 self.assembler.emit(X86::Shr_rm64_imm8, &[self.register(to), Operand::Byte(bits)])
-            }
-            Inst::Mask { to, a, bits } => {
-                self.copy(self.register(to), self.register(a))?;
-                self.assembler.emit(X86::And_rm64_imm32, &[self.register(to), Operand::Integer(bits)])
             }
             Inst::AddToSlot { slot, value } => {
                 self.assembler.emit(X86::Add_rm64_imm32, &[self.slot(slot), Operand::Integer(value)])

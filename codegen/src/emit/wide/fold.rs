@@ -6,7 +6,7 @@
 //! in program order, which selection repeats.
 
 use super::machine::{Place, Reg, Source};
-use crate::tile::{Address, Block, Function, I, IntOp, Statement, V, VectorOp, Width};
+use crate::tile::{Address, Block, Function, Statement, V, VectorOp, Width};
 
 /// Statements that a load may move down over.
 const REACH: usize = 64;
@@ -25,8 +25,6 @@ struct Facts {
 pub struct Folds {
     wide: bool,
     facts: Vec<Facts>,
-    /// For each integer register the constant that its only write sets.
-    int_constants: Vec<Option<i64>>,
     /// For each vector statement the operand that is folded, and what it becomes.
     operands: Vec<Option<(usize, Source)>>,
     /// For each vector statement whether it is a load that disappears into its use.
@@ -39,14 +37,10 @@ impl Folds {
         let mut folds = Folds {
             wide,
             facts: vec![Facts::default(); function.vectors as usize],
-            int_constants: Vec::new(),
             operands: Vec::new(),
             gone: Vec::new(),
         };
-        let mut int_writes = vec![(0u32, None); function.ints as usize];
-        folds.count(&function.body, &mut int_writes);
-        folds.int_constants =
-            int_writes.into_iter().map(|(writes, value)| value.filter(|_| writes == 1)).collect();
+        folds.count(&function.body);
         folds.operands = vec![None; folds.gone.len()];
         folds.loads(&function.body, &mut 0);
         folds.constants(&function.body, &mut 0);
@@ -75,11 +69,7 @@ impl Folds {
         facts.writes == 1 && facts.reads == 1
     }
 
-    pub fn int_constant(&self, register: I) -> Option<i64> {
-        self.int_constants[register.0 as usize]
-    }
-
-    fn count(&mut self, block: &Block, ints: &mut [(u32, Option<i64>)]) {
+    fn count(&mut self, block: &Block) {
         for statement in block {
             match statement {
                 Statement::Vector(register, op) => {
@@ -95,19 +85,11 @@ impl Folds {
                     };
                 }
                 Statement::Store(_, value, _) => self.facts[value.0 as usize].reads += 1,
-                Statement::Int(register, op) => {
-                    let (writes, value) = &mut ints[register.0 as usize];
-                    *writes += 1;
-                    *value = match op {
-                        IntOp::Const(constant) => Some(*constant),
-                        _ => None,
-                    };
-                }
-                Statement::StoreInt(..) | Statement::Prefetch(_) => {}
-                Statement::Loop { body, .. } | Statement::While { body, .. } => self.count(body, ints),
+                Statement::Int(..) | Statement::StoreInt(..) | Statement::Prefetch(_) => {}
+                Statement::Loop { body, .. } | Statement::While { body, .. } => self.count(body),
                 Statement::If { then, otherwise, .. } => {
-                    self.count(then, ints);
-                    self.count(otherwise, ints);
+                    self.count(then);
+                    self.count(otherwise);
                 }
             }
         }

@@ -80,180 +80,61 @@ pub enum IntBinaryOp {
     Add,
     Sub,
     Mul,
+    And,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[rustfmt::skip] // A line an instruction.
 pub enum Inst {
     // Vectors.
-    Load {
-        to: Reg,
-        from: Source,
-    },
-    LoadOne {
-        to: Reg,
-        from: Place,
-    },
-    Store {
-        to: Place,
-        value: Reg,
-    },
-    StoreOne {
-        to: Place,
-        value: Reg,
-    },
-    Binary {
-        op: BinaryOp,
-        to: Reg,
-        a: Reg,
-        b: Source,
-    },
-    Unary {
-        op: UnaryOp,
-        to: Reg,
-        a: Source,
-    },
-    Shift {
-        left: bool,
-        to: Reg,
-        a: Reg,
-        bits: u8,
-    },
+    Load { to: Reg, from: Source },
+    LoadOne { to: Reg, from: Place },
+    Store { to: Place, value: Reg },
+    StoreOne { to: Place, value: Reg },
+    Binary { op: BinaryOp, to: Reg, a: Reg, b: Source },
+    Unary { op: UnaryOp, to: Reg, a: Source },
+    Shift { left: bool, to: Reg, a: Reg, bits: u8 },
     /// `a * b + c`.
-    MulAdd {
-        to: Reg,
-        a: Source,
-        b: Source,
-        c: Source,
-    },
+    MulAdd { to: Reg, a: Source, b: Source, c: Source },
     /// A mask register on AVX-512, a vector of masks on AVX2. The predicate is `vcmpps`'s.
-    Compare {
-        predicate: u8,
-        to: Reg,
-        a: Reg,
-        b: Source,
-    },
+    Compare { predicate: u8, to: Reg, a: Reg, b: Source },
     /// `mask ? yes : no`.
-    Blend {
-        to: Reg,
-        mask: Reg,
-        no: Reg,
-        yes: Source,
-    },
+    Blend { to: Reg, mask: Reg, no: Reg, yes: Source },
     /// `mask ? a op b : keep`; AVX-512 only.
-    Masked {
-        op: BinaryOp,
-        to: Reg,
-        mask: Reg,
-        keep: Reg,
-        a: Reg,
-        b: Source,
-    },
+    Masked { op: BinaryOp, to: Reg, mask: Reg, keep: Reg, a: Reg, b: Source },
     /// The address of the table of lane masks among the constants.
-    MaskTable {
-        to: Reg,
-    },
-    LoadMask {
-        to: Reg,
-        from: Place,
-    },
+    MaskTable { to: Reg },
+    LoadMask { to: Reg, from: Place },
     /// Lanes outside of the mask are zero, and not read.
-    LoadMasked {
-        to: Reg,
-        mask: Reg,
-        from: Place,
-    },
-    StoreMasked {
-        to: Place,
-        mask: Reg,
-        value: Reg,
-    },
+    LoadMasked { to: Reg, mask: Reg, from: Place },
+    StoreMasked { to: Place, mask: Reg, value: Reg },
     Prefetch(Place),
     // Integers.
     /// The kernel's argument of this index. All of them come first, in order.
-    Argument {
-        to: Reg,
-        index: u8,
-    },
-    Set {
-        to: Reg,
-        value: i64,
-    },
-    Copy {
-        to: Reg,
-        from: Reg,
-    },
-    LoadInt {
-        to: Reg,
-        from: Place,
-    },
-    StoreInt {
-        to: Place,
-        value: Reg,
-    },
-    IntBinary {
-        op: IntBinaryOp,
-        to: Reg,
-        a: Reg,
-        b: IntSource,
-    },
-    MulConst {
-        to: Reg,
-        a: Reg,
-        b: i32,
-    },
+    Argument { to: Reg, index: u8 },
+    Set { to: Reg, value: i64 },
+    Copy { to: Reg, from: Reg },
+    LoadInt { to: Reg, from: Place },
+    StoreInt { to: Place, value: Reg },
+    IntBinary { op: IntBinaryOp, to: Reg, a: Reg, b: IntSource },
+    MulConst { to: Reg, a: Reg, b: i32 },
     /// Unsigned.
-    Divide {
-        to: Reg,
-        a: Reg,
-        b: Reg,
-        remainder: bool,
-    },
-    ShiftRight {
-        to: Reg,
-        a: Reg,
-        bits: u8,
-    },
-    Mask {
-        to: Reg,
-        a: Reg,
-        bits: i32,
-    },
+    Divide { to: Reg, a: Reg, b: Reg, remainder: bool },
+    ShiftRight { to: Reg, a: Reg, bits: u8 },
     /// `slot += value`.
-    AddToSlot {
-        slot: Slot,
-        value: i32,
-    },
+    AddToSlot { slot: Slot, value: i32 },
     // Registers and their slots, of any kind.
-    Spill {
-        to: Slot,
-        value: Reg,
-    },
-    Reload {
-        to: Reg,
-        from: Slot,
-    },
+    Spill { to: Slot, value: Reg },
+    Reload { to: Reg, from: Slot },
     // Control.
     Label(Label),
     Jump(Label),
-    Branch {
-        compare: IntCompare,
-        left: IntSource,
-        right: IntSource,
-        to: Label,
-    },
+    Branch { compare: IntCompare, left: IntSource, right: IntSource, to: Label },
     /// `counter -= 1`, and jumps unless it is zero.
-    CountDown {
-        counter: Reg,
-        to: Label,
-    },
-    CountDownSlot {
-        counter: Slot,
-        to: Label,
-    },
+    CountDown { counter: Reg, to: Label },
+    CountDownSlot { counter: Slot, to: Label },
     /// The code up to the matching end runs any number of times. The first head of an innermost loop is aligned.
-    LoopBegin {
-        innermost: bool,
-    },
+    LoopBegin { innermost: bool },
     LoopEnd,
 }
 
@@ -386,8 +267,7 @@ impl Inst {
             Inst::Copy { to, from: a }
             | Inst::Shift { to, a, .. }
             | Inst::MulConst { to, a, .. }
-            | Inst::ShiftRight { to, a, .. }
-            | Inst::Mask { to, a, .. } => {
+            | Inst::ShiftRight { to, a, .. } => {
                 visit(a, Read);
                 visit(to, Write);
             }
@@ -426,9 +306,7 @@ impl Inst {
             Inst::Load { from, .. } => [reg(from), None],
             Inst::MulAdd { a, c, .. } => [reg(c), reg(a)],
             Inst::Masked { keep, .. } => [Some(*keep), None],
-            Inst::Copy { from: a, .. } | Inst::ShiftRight { a, .. } | Inst::Mask { a, .. } => {
-                [Some(*a), None]
-            }
+            Inst::Copy { from: a, .. } | Inst::ShiftRight { a, .. } => [Some(*a), None],
             Inst::IntBinary { a, b: IntSource::Reg(b), .. } => [Some(*a), Some(*b)],
             Inst::IntBinary { a, .. } => [Some(*a), None],
             _ => [None, None],

@@ -221,25 +221,16 @@ impl Selector<'_> {
                 IntSource::Constant(b) => Inst::MulConst { to, a: int(a), b },
                 b => binary(IntBinaryOp::Mul, a, b),
             },
-            IntOp::Div(a, b) => self.divide(to, a, b, false),
-            IntOp::Rem(a, b) => self.divide(to, a, b, true),
+            IntOp::Div(a, b) => Inst::Divide { to, a: int(a), b: int(b), remainder: false },
+            IntOp::Rem(a, b) => Inst::Divide { to, a: int(a), b: int(b), remainder: true },
+            IntOp::ShiftRight(a, bits) => Inst::ShiftRight { to, a: int(a), bits },
+            IntOp::AndConst(a, mask) => {
+                let mask = self.constant(mask);
+                binary(IntBinaryOp::And, a, mask)
+            }
             IntOp::Load(address) => Inst::LoadInt { to, from: place(&address) },
         };
         self.push(inst);
-    }
-
-    /// Divisions by known powers of two are shifts and masks.
-    fn divide(&mut self, to: Reg, a: I, b: I, remainder: bool) -> Inst {
-        match self.folds.int_constant(b).and_then(|value| u32::try_from(value).ok()) {
-            Some(value) if value.is_power_of_two() && value < 1 << 31 => {
-                if remainder {
-                    Inst::Mask { to, a: int(a), bits: value as i32 - 1 }
-                } else {
-                    Inst::ShiftRight { to, a: int(a), bits: value.trailing_zeros() as u8 }
-                }
-            }
-            _ => Inst::Divide { to, a: int(a), b: int(b), remainder },
-        }
     }
 
     /// The operation of a vector statement that starts the rest of a block, if there is one.
