@@ -73,22 +73,31 @@ impl TileArgs {
 
     /// The bytes that a call over all tasks touches, for the plan's verifier.
     pub fn spans(&self, shape: &TileShape) -> Vec<Span> {
-        let lane_bytes = i64::from(shape.lanes) * 4;
+        let (lanes, lane_bytes) = (i64::from(shape.lanes), i64::from(shape.lanes) * 4);
         let padded = self.oc_groups(shape) * i64::from(shape.vectors);
         // Vectors that hold at least one real channel; the others are never stored nor loaded from streams.
         let vectors = (self.channels + i64::from(shape.lanes) - 1) / i64::from(shape.lanes);
         let tail = self.channels - (vectors - 1) * i64::from(shape.lanes);
         let mut spans = Vec::new();
-        let (low, high) = self.reach(&self.output, vectors);
-        let stored = match shape.store {
-            Store::Vector => (0, lane_bytes),
-            Store::Partial => (0, if vectors == 1 || self.output.block >= 0 { tail * 4 } else { lane_bytes }),
-            Store::Strided => {
-                let last = (if vectors == 1 { tail } else { i64::from(shape.lanes) } - 1) * self.output.lane;
-                (last.min(0), last.max(0) + 4)
-            }
+        // First and end byte of the channels that exist, lane by lane: the last vector ends at its last channel.
+        let channels = |stream: &Stream, lane: i64| {
+            let (low, high) = self.reach(stream, 1);
+            let ends = [(vectors - 2, lanes), (vectors - 1, tail)];
+            let places = ends.iter().filter(|(vector, _)| *vector >= 0).flat_map(|(vector, count)| {
+                [0, count - 1].map(|l| [l * lane, vector * stream.block + l * lane])
+            });
+            let (first, last) = places.flatten().fold((0, 0), |(a, b), place| (place.min(a), place.max(b)));
+            (low + first, high + last + 4)
         };
-        spans.push(Span { pointer: 0, low_bytes: low + stored.0, high_bytes: high + stored.1, writes: true });
+        let (low_bytes, high_bytes) = match shape.store {
+            Store::Vector => {
+                let (low, high) = self.reach(&self.output, vectors);
+                (low, high + lane_bytes)
+            }
+            Store::Partial => channels(&self.output, 4),
+            Store::Strided => channels(&self.output, self.output.lane),
+        };
+        spans.push(Span { pointer: 0, low_bytes, high_bytes, writes: true });
         let (low, high) = self.reach(&self.input, if shape.input_blocks { vectors } else { 1 });
         let (first, last) = self.steps.range();
         let read = i64::from(shape.read) * 4;
@@ -118,12 +127,7 @@ impl TileArgs {
                     let (low, high) = self.reach(stream, vectors);
                     (low, high + lane_bytes)
                 }
-                Operand::PixelsStrided => {
-                    let (low, high) = self.reach(stream, vectors);
-                    let lanes = if vectors == 1 { tail } else { i64::from(shape.lanes) };
-                    let last = (lanes - 1) * stream.lane;
-                    (low + last.min(0), high + last.max(0) + 4)
-                }
+                Operand::PixelsStrided => channels(stream, stream.lane),
             };
             spans.push(Span { pointer, low_bytes, high_bytes, writes: false });
         }

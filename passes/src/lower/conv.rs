@@ -42,7 +42,7 @@ impl Lower<'_> {
         let products = out.shape().iter().product::<i64>() * weight[1..].iter().product::<i64>();
         let bias = node.own_operands().get(2).copied();
         let weights = node.operands[1];
-        if is_depthwise(self.graph, id, a.groups) && self.is_blocked(&out) && self.layout.is_param(weights) {
+        if is_depthwise(self.graph, &self.layout, id, a.groups) {
             let output = image_output(&out, 1, self.lanes);
             let pack = WeightPack {
                 groups: 1,

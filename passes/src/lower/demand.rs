@@ -57,17 +57,21 @@ pub(crate) fn demand(graph: &Graph, layout: &Layout, id: NodeId, lanes: i64) -> 
     None
 }
 
-/// Whether one channel in, one channel out per group.
-pub(crate) fn is_depthwise(graph: &Graph, id: NodeId, groups: i64) -> bool {
+/// Whether a convolution of one channel in, one channel out per group is a window over channel blocks. Computed
+/// weights are packed for contractions only.
+pub(crate) fn is_depthwise(graph: &Graph, layout: &Layout, id: NodeId, groups: i64) -> bool {
     let node = graph.node(id);
     let weight = sizes(graph, node.operands[1]);
-    matches!(node.op, Op::Conv(_)) && weight[1] == 1 && weight[0] == groups
+    matches!(node.op, Op::Conv(_))
+        && weight[1] == 1
+        && weight[0] == groups
+        && layout.is_param(node.operands[1])
 }
 
 /// The form in which a convolution reads its input.
 fn conv_input_form(graph: &Graph, layout: &Layout, id: NodeId, groups: i64, lanes: i64) -> Form {
     let x = graph.node(id).operands[0];
-    if is_depthwise(graph, id, groups) {
+    if is_depthwise(graph, layout, id, groups) {
         return Form::Blocked;
     }
     let channels = sizes(graph, x)[1] / groups;

@@ -1,0 +1,195 @@
+//! Plans mean what their graphs mean: verified, executed by the reference and compared with the interpreter.
+
+use rectify_ir::bind::{Bindings, bind};
+use rectify_ir::graph::Graph;
+use rectify_ir::interp::{Tensors, eval_all};
+use rectify_ir::lang::compile_text;
+use rectify_ir::plan::{Pack, PackSource, Plan, testing::execute, verify};
+use rectify_ir::target::{Level, Target};
+use rectify_ir::testing::{self, random_bindings, random_graph, random_inputs, random_param};
+use rectify_passes::{lower, optimize};
+
+/// Lowers, verifies, runs and compares; returns the plan.
+fn check(graph: &Graph, bindings: &Bindings, seed: u64) -> Plan {
+    let bound = bind(graph, bindings).unwrap_or_else(|e| panic!("{e}"));
+    let plan = lower(&bound, &Target::new(Level::X86V3)).unwrap_or_else(|e| panic!("{e}\n{bound}"));
+    verify(&plan).unwrap_or_else(|e| panic!("{e}\n{plan}\n{bound}"));
+    let inputs: Tensors<f64> = random_inputs(&bound, &Bindings::new(), seed);
+    let trace = eval_all(&bound, &inputs, &mut |g, id| random_param(g, id, seed))
+        .unwrap_or_else(|e| panic!("{e}\n{bound}"));
+    let narrow = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect::<Vec<f32>>();
+    let mut values = |pack: &Pack| match &pack.source {
+        PackSource::Value(value) => narrow(trace.values[value].to_f64()),
+        PackSource::Literal(literal) => narrow(literal.to_f64()),
+    };
+    let given: Vec<Vec<f32>> = plan.inputs.iter().map(|p| narrow(inputs[&p.name].to_f64())).collect();
+    let got = execute(&plan, &given, &mut values);
+    for (output, got) in bound.outputs.iter().zip(&got) {
+        let want = trace.values[&output.value].to_f64();
+        let largest = want.iter().filter(|v| v.is_finite()).fold(1.0f64, |m, v| m.max(v.abs()));
+        assert_eq!(want.len(), got.len());
+        for (i, (w, g)) in want.iter().zip(got).enumerate() {
+            let g = f64::from(*g);
+            let close = (w - g).abs() <= 2e-5 * largest + 1e-4 * w.abs() || (w.is_nan() && g.is_nan()) || *w == g;
+            assert!(close, "{}[{i}] is {g}, not {w}\n{plan}\n{bound}", output.name);
+        }
+    }
+    let json = plan.to_json().expect("json");
+    assert_eq!(Plan::from_json(&json).expect("json"), plan);
+    plan
+}
+
+/// Checks a model of one result, as it is and optimised.
+fn check_text(inputs: &str, body: &str) -> Plan {
+    let text = format!("rect 1\nmodel m({inputs}) {{\n{body}\n}}\n");
+    let graph = compile_text("test.rect", &text).unwrap_or_else(|e| panic!("{e}"));
+    check(&graph, &Bindings::new(), 3);
+    let optimized = optimize(&graph, &Default::default()).unwrap_or_else(|e| panic!("{e}")).graph;
+    check(&optimized, &Bindings::new(), 3)
+}
+
+#[test]
+fn random_graphs() {
+    for seed in 0..150 {
+        let options = testing::Options {
+            operations: 1 + (seed % 14) as usize,
+            spatial_rank: 1 + (seed % 5 != 0) as usize,
+            symbolic: seed % 3 == 0,
+            ..testing::Options::default()
+        };
+        let graph = random_graph(seed, &options);
+        check(&graph, &random_bindings(&graph, seed, 6), seed);
+        let optimized = optimize(&graph, &Default::default()).unwrap_or_else(|e| panic!("{e}")).graph;
+        check(&optimized, &random_bindings(&optimized, seed, 6), seed);
+    }
+}
+
+#[test]
+fn convolutions() {
+    for (x, op) in [
+        ("2, 3, 9, 7", "conv(8, kernel: 3, pad: 1) |> prelu"),
+        ("1, 8, 9, 7", "conv(10, kernel: 3, pad: 1, stride: 2) |> prelu"),
+        ("1, 8, 9, 7", "conv(16, kernel: [3, 2], pad: [1, 0, 2, 1], dilation: [2, 1])"),
+        ("2, 10, 6, 6", "conv(6, kernel: 1) |> relu |> conv(3, kernel: 3, pad: 1)"),
+        ("1, 8, 6, 6", "conv(8, kernel: 3, pad: 1, groups: 2) |> conv(12, kernel: 1, groups: 4)"),
+        ("1, 6, 6, 6", "conv(12, kernel: 3, pad: 1, groups: 6)"),
+        ("1, 10, 7, 7", "conv(10, kernel: 3, pad: 1, groups: 10, stride: 2) |> silu"),
+        ("2, 4, 11", "conv(8, kernel: 3, pad: same, stride: 2) |> prelu"),
+        ("1, 4, 4, 5, 3", "conv(8, kernel: 3, pad: 1)"),
+        ("1, 4, 1, 1", "conv(8, kernel: 3, pad: 1) |> conv(4, kernel: 3, pad: 1)"),
+        ("1, 8, 5, 5", "conv(12, kernel: 3, pad: 1) |> sigmoid |> conv(10, kernel: 3) |> sigmoid |> max_pool(kernel: 2, stride: 1)"),
+    ] {
+        check_text(&format!("x: f32[{x}]"), &format!("x |> {op}"));
+    }
+}
+
+#[test]
+fn transposed_convolutions() {
+    for (x, op) in [
+        ("2, 8, 5, 4", "conv_transpose(4, kernel: 2, stride: 2) |> prelu"),
+        ("1, 8, 5, 4", "conv_transpose(6, kernel: 3, stride: 2, pad: 1, output_pad: 1)"),
+        ("1, 3, 5, 4", "conv_transpose(8, kernel: 4, stride: 2, pad: 1) |> conv(4, kernel: 3, pad: 1)"),
+        ("1, 8, 5, 4", "conv_transpose(8, kernel: 3, stride: 3, dilation: 2, groups: 2)"),
+        ("1, 6, 5, 4", "conv_transpose(6, kernel: 3, groups: 6, pad: 1)"),
+        ("1, 4, 5, 4", "conv_transpose(4, kernel: 2, stride: 3)"),
+        ("1, 4, 7", "conv_transpose(8, kernel: 9, stride: 3, pad: 4, output_pad: 2)"),
+        ("1, 4, 5, 4", "conv_transpose(4, kernel: 3, stride: 2, pad: same)"),
+    ] {
+        check_text(&format!("x: f32[{x}]"), &format!("x |> {op}"));
+    }
+}
+
+#[test]
+fn pools() {
+    for (x, op) in [
+        ("2, 8, 9, 7", "max_pool(kernel: 3, stride: 2, pad: 1)"),
+        ("1, 3, 9, 7", "max_pool(kernel: 2, ceil: true)"),
+        ("1, 10, 9, 7", "avg_pool(kernel: 3, stride: 2, pad: 1) |> conv(4, kernel: 1)"),
+        ("1, 10, 9, 8", "avg_pool(kernel: 3, stride: 2, pad: 1, ceil: true, count_include_pad: true)"),
+        ("1, 6, 9, 8", "avg_pool(kernel: 2) |> global_avg_pool |> flatten |> dense(3)"),
+        ("1, 6, 13, 9", "conv(6, kernel: 3, pad: 1) |> spp(bins: [6, 3, 2, 1]) |> dense(5)"),
+        ("2, 8, 9", "max_pool(kernel: 3, stride: 1, pad: 1, dilation: 1)"),
+        ("1, 8, 6, 6", "conv(8, kernel: 1) |> global_max_pool"),
+    ] {
+        check_text(&format!("x: f32[{x}]"), &format!("x |> {op}"));
+    }
+    // One value with halos of zeros and of minus infinity.
+    check_text("x: f32[1, 4, 6, 6]", "let a = x |> conv(8, kernel: 3, pad: 1)\n(a |> conv(8, kernel: 3, pad: 1)) + (a |> max_pool(kernel: 3, stride: 1, pad: 1))");
+}
+
+#[test]
+fn dense_and_matmul() {
+    for (inputs, body) in [
+        ("x: f32[1, 10]", "x |> dense(7) |> prelu |> dense(40)"),
+        ("x: f32[5, 16]", "x |> dense(13) |> relu"),
+        ("x: f32[2, 3, 12]", "x |> dense(6) |> gelu"),
+        ("x: f32[12]", "x |> dense(6)"),
+        ("x: f32[2, 8, 3, 3]", "x |> conv(8, kernel: 3, pad: 1) |> flatten |> dense(9)"),
+        ("x: f32[2, 6, 3, 3]", "x |> conv(6, kernel: 3, pad: 1) |> flatten |> dense(9)"),
+        ("a: f32[3, 4, 5], b: f32[3, 5, 9]", "matmul(a, b)"),
+        ("a: f32[2, 1, 4, 8], b: f32[3, 8, 6]", "matmul(a, b) |> relu"),
+        ("a: f32[2, 3, 4, 8], b: f32[8, 6]", "matmul(a, b)"),
+        ("a: f32[8], b: f32[8, 6]", "matmul(a, b)"),
+        ("a: f32[3, 4, 8], b: f32[8]", "matmul(a, b)"),
+        ("a: f32[8], b: f32[8]", "matmul(a, b)"),
+        ("a: f32[6, 5], b: f32[6, 7]", "matmul(a |> transpose(perm: [1, 0]), b)"),
+    ] {
+        check_text(inputs, body);
+    }
+}
+
+#[test]
+fn moves() {
+    for (x, body) in [
+        ("2, 8, 4, 4", "let a = x |> conv(8, kernel: 3, pad: 1)\nlet b = x |> conv(4, kernel: 1)\nconcat(a, b, x, axis: 1) |> conv(5, kernel: 3, pad: 1)"),
+        ("1, 6, 4, 4", "let a = x |> conv(6, kernel: 1)\nlet b = x |> conv(10, kernel: 1)\nconcat(a, b, axis: 1) |> prelu |> conv(4, kernel: 3, pad: 1)"),
+        ("1, 8, 4, 4", "let a = x |> conv(8, kernel: 1)\nconcat(a, a, axis: 2) |> relu"),
+        ("1, 8, 4, 4", "let (a, b) = x |> conv(16, kernel: 1) |> split(sizes: [8, 8])\n(a |> conv(8, kernel: 3, pad: 1)) * b"),
+        ("1, 8, 4, 4", "let (a, b) = x |> conv(9, kernel: 1) |> split(sizes: [3, 6])\n(a |> conv(6, kernel: 3, pad: 1)) * b"),
+        ("1, 8, 6, 6", "x |> conv(8, kernel: 1) |> slice(axes: [2, 3], starts: [1, 0], ends: [5, 6], steps: [1, 2]) |> conv(4, kernel: 3, pad: 1)"),
+        ("1, 8, 6, 6", "x |> conv(8, kernel: 1) |> slice(axes: [1], starts: [7], ends: [0], steps: [-2])"),
+        ("1, 6, 4, 4", "x |> conv(6, kernel: 1) |> pad(pads: [0, 0, 1, 2, 0, 0, 0, 1], value: 1.5) |> conv(4, kernel: 3)"),
+        ("1, 6, 4, 4", "x |> conv(6, kernel: 1) |> pad(pads: [0, 0, 1, 2, 0, 0, 3, 1], mode: reflect) |> conv(4, kernel: 3)"),
+        ("1, 6, 4, 4", "x |> pad(pads: [0, 1, 1, 2, 0, 2, 3, 1], mode: edge) |> relu"),
+        ("1, 6, 4, 4", "x |> pad(pads: [0, 1, -1, 2, 0, 2, 0, -1])"),
+        ("2, 6, 4, 5", "x |> conv(6, kernel: 1) |> transpose(perm: [0, 2, 3, 1]) |> softmax(axis: -1)"),
+        ("2, 6, 4, 5", "x |> conv(6, kernel: 1) |> reshape(shape: [2, 3, 40]) |> conv(4, kernel: 3, pad: 1)"),
+        ("1, 16, 4, 5", "x |> conv(16, kernel: 1) |> depth_to_space(2) |> conv(4, kernel: 3, pad: 1)"),
+        ("1, 16, 4, 5", "x |> conv(20, kernel: 1) |> depth_to_space(2, mode: crd) |> prelu |> conv(4, kernel: 3, pad: 1)"),
+        ("1, 4, 4, 5", "x |> conv(27, kernel: 1) |> depth_to_space(3)"),
+        ("1, 4, 4, 5", "x |> conv(4, kernel: 1) |> depth_to_space(2) |> relu"),
+        ("1, 6, 4, 5", "x |> conv(6, kernel: 1) |> resize(scale: 2) |> conv(4, kernel: 3, pad: 1)"),
+        ("1, 6, 4, 5", "x |> conv(6, kernel: 1) |> resize(scale: [1.5, 2], mode: linear) |> relu"),
+        ("1, 6, 4, 5", "x |> resize(size: [3, 9], mode: linear, coords: align_corners)"),
+        ("1, 6, 4, 5", "x |> resize(size: [3, 9], coords: asymmetric, nearest: floor)"),
+        ("1, 2, 3, 2, 4", "x |> resize(scale: 2, mode: linear, coords: pytorch_half_pixel)"),
+        ("1, 6, 4, 5", "x |> dropout(0.5)"),
+    ] {
+        check_text(&format!("x: f32[{x}]"), body);
+    }
+}
+
+#[test]
+fn elementwise_and_norms() {
+    for (x, body) in [
+        ("1, 6, 4, 4", "let a = x |> conv(6, kernel: 1)\n(a |> conv(6, kernel: 3, pad: 1)) + a |> prelu"),
+        ("1, 6, 4, 4", "let a = x |> conv(6, kernel: 3, pad: 1)\na * (a |> global_avg_pool |> conv(2, kernel: 1) |> relu |> conv(6, kernel: 1) |> sigmoid)"),
+        ("2, 6, 4, 4", "x |> conv(6, kernel: 1) |> prelu(share: elementwise)"),
+        ("2, 6, 4, 4", "x |> conv(6, kernel: 1) |> prelu(share: layer) |> exp"),
+        ("2, 6, 4, 4", "(x |> conv(6, kernel: 1)) + x"),
+        ("2, 6, 4, 4", "(x |> conv(8, kernel: 1) |> reduce_mean(axes: [1], keep: true)) * (x |> conv(8, kernel: 1))"),
+        ("2, 6, 4, 4", "x |> batch_norm |> conv(4, kernel: 3, pad: 1) |> relu |> batch_norm"),
+        ("2, 6, 4, 4", "x |> conv(6, kernel: 1) |> instance_norm |> relu |> conv(4, kernel: 3, pad: 1)"),
+        ("2, 6, 4, 4", "x |> conv(6, kernel: 1) |> layer_norm(axis: 1)"),
+        ("2, 5, 12", "x |> layer_norm |> dense(12) |> softmax(axis: 2)"),
+        ("2, 6, 4, 4", "x |> conv(6, kernel: 1) |> softmax(axis: 1)"),
+        ("2, 8, 4, 4", "x |> conv(8, kernel: 1) |> softmax(axis: 1) |> conv(4, kernel: 1)"),
+        ("2, 8, 4, 4", "x |> conv(8, kernel: 1) |> reduce_max(axes: [1, 3])"),
+        ("2, 8, 4, 4", "x |> reduce_sum(axes: [0, 1, 2, 3])"),
+        ("2, 6, 4, 4", "x |> conv(6, kernel: 3, pad: 1) |> reduce_min(axes: [2], keep: true) |> softplus"),
+    ] {
+        check_text(&format!("x: f32[{x}]"), body);
+    }
+    check_text("x: f32[3, 1], y: f32[1, 4]", "x * y + 2");
+    check_text("x: f32[2, 4, 3, 3], y: f32[3]", "(x |> conv(4, kernel: 1)) - y");
+}
