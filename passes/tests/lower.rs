@@ -18,9 +18,13 @@ fn check(graph: &Graph, bindings: &Bindings, seed: u64) -> Plan {
     let trace = eval_all(&bound, &inputs, &mut |g, id| random_param(g, id, seed))
         .unwrap_or_else(|e| panic!("{e}\n{bound}"));
     let narrow = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect::<Vec<f32>>();
-    let mut values = |pack: &Pack| match &pack.source {
-        PackSource::Value(value) => narrow(trace.values[value].to_f64()),
-        PackSource::Literal(literal) => narrow(literal.to_f64()),
+    let mut values = |pack: &Pack| {
+        let values = match &pack.source {
+            PackSource::Value(value) => narrow(trace.values[value].to_f64()),
+            PackSource::Literal(literal) => narrow(literal.to_f64()),
+        };
+        assert_eq!(values.len(), pack.format.source_len(), "{pack:?}\n{plan}\n{bound}");
+        values
     };
     let given: Vec<Vec<f32>> = plan.inputs.iter().map(|p| narrow(inputs[&p.name].to_f64())).collect();
     let got = execute(&plan, &given, &mut values);
@@ -30,7 +34,8 @@ fn check(graph: &Graph, bindings: &Bindings, seed: u64) -> Plan {
         assert_eq!(want.len(), got.len());
         for (i, (w, g)) in want.iter().zip(got).enumerate() {
             let g = f64::from(*g);
-            let close = (w - g).abs() <= 2e-5 * largest + 1e-4 * w.abs() || (w.is_nan() && g.is_nan()) || *w == g;
+            let close =
+                (w - g).abs() <= 2e-5 * largest + 1e-4 * w.abs() || (w.is_nan() && g.is_nan()) || *w == g;
             assert!(close, "{}[{i}] is {g}, not {w}\n{plan}\n{bound}", output.name);
         }
     }
@@ -77,7 +82,10 @@ fn convolutions() {
         ("2, 4, 11", "conv(8, kernel: 3, pad: same, stride: 2) |> prelu"),
         ("1, 4, 4, 5, 3", "conv(8, kernel: 3, pad: 1)"),
         ("1, 4, 1, 1", "conv(8, kernel: 3, pad: 1) |> conv(4, kernel: 3, pad: 1)"),
-        ("1, 8, 5, 5", "conv(12, kernel: 3, pad: 1) |> sigmoid |> conv(10, kernel: 3) |> sigmoid |> max_pool(kernel: 2, stride: 1)"),
+        (
+            "1, 8, 5, 5",
+            "conv(12, kernel: 3, pad: 1) |> sigmoid |> conv(10, kernel: 3) |> sigmoid |> max_pool(kernel: 2, stride: 1)",
+        ),
     ] {
         check_text(&format!("x: f32[{x}]"), &format!("x |> {op}"));
     }
@@ -114,7 +122,10 @@ fn pools() {
         check_text(&format!("x: f32[{x}]"), &format!("x |> {op}"));
     }
     // One value with halos of zeros and of minus infinity.
-    check_text("x: f32[1, 4, 6, 6]", "let a = x |> conv(8, kernel: 3, pad: 1)\n(a |> conv(8, kernel: 3, pad: 1)) + (a |> max_pool(kernel: 3, stride: 1, pad: 1))");
+    check_text(
+        "x: f32[1, 4, 6, 6]",
+        "let a = x |> conv(8, kernel: 3, pad: 1)\n(a |> conv(8, kernel: 3, pad: 1)) + (a |> max_pool(kernel: 3, stride: 1, pad: 1))",
+    );
 }
 
 #[test]
@@ -141,21 +152,45 @@ fn dense_and_matmul() {
 #[test]
 fn moves() {
     for (x, body) in [
-        ("2, 8, 4, 4", "let a = x |> conv(8, kernel: 3, pad: 1)\nlet b = x |> conv(4, kernel: 1)\nconcat(a, b, x, axis: 1) |> conv(5, kernel: 3, pad: 1)"),
-        ("1, 6, 4, 4", "let a = x |> conv(6, kernel: 1)\nlet b = x |> conv(10, kernel: 1)\nconcat(a, b, axis: 1) |> prelu |> conv(4, kernel: 3, pad: 1)"),
+        (
+            "2, 8, 4, 4",
+            "let a = x |> conv(8, kernel: 3, pad: 1)\nlet b = x |> conv(4, kernel: 1)\nconcat(a, b, x, axis: 1) |> conv(5, kernel: 3, pad: 1)",
+        ),
+        (
+            "1, 6, 4, 4",
+            "let a = x |> conv(6, kernel: 1)\nlet b = x |> conv(10, kernel: 1)\nconcat(a, b, axis: 1) |> prelu |> conv(4, kernel: 3, pad: 1)",
+        ),
         ("1, 8, 4, 4", "let a = x |> conv(8, kernel: 1)\nconcat(a, a, axis: 2) |> relu"),
-        ("1, 8, 4, 4", "let (a, b) = x |> conv(16, kernel: 1) |> split(sizes: [8, 8])\n(a |> conv(8, kernel: 3, pad: 1)) * b"),
-        ("1, 8, 4, 4", "let (a, b) = x |> conv(9, kernel: 1) |> split(sizes: [3, 6])\n(a |> conv(6, kernel: 3, pad: 1)) * b"),
-        ("1, 8, 6, 6", "x |> conv(8, kernel: 1) |> slice(axes: [2, 3], starts: [1, 0], ends: [5, 6], steps: [1, 2]) |> conv(4, kernel: 3, pad: 1)"),
+        (
+            "1, 8, 4, 4",
+            "let (a, b) = x |> conv(16, kernel: 1) |> split(sizes: [8, 8])\n(a |> conv(8, kernel: 3, pad: 1)) * b",
+        ),
+        (
+            "1, 8, 4, 4",
+            "let (a, b) = x |> conv(9, kernel: 1) |> split(sizes: [3, 6])\n(a |> conv(6, kernel: 3, pad: 1)) * b",
+        ),
+        (
+            "1, 8, 6, 6",
+            "x |> conv(8, kernel: 1) |> slice(axes: [2, 3], starts: [1, 0], ends: [5, 6], steps: [1, 2]) |> conv(4, kernel: 3, pad: 1)",
+        ),
         ("1, 8, 6, 6", "x |> conv(8, kernel: 1) |> slice(axes: [1], starts: [7], ends: [0], steps: [-2])"),
-        ("1, 6, 4, 4", "x |> conv(6, kernel: 1) |> pad(pads: [0, 0, 1, 2, 0, 0, 0, 1], value: 1.5) |> conv(4, kernel: 3)"),
-        ("1, 6, 4, 4", "x |> conv(6, kernel: 1) |> pad(pads: [0, 0, 1, 2, 0, 0, 3, 1], mode: reflect) |> conv(4, kernel: 3)"),
+        (
+            "1, 6, 4, 4",
+            "x |> conv(6, kernel: 1) |> pad(pads: [0, 0, 1, 2, 0, 0, 0, 1], value: 1.5) |> conv(4, kernel: 3)",
+        ),
+        (
+            "1, 6, 4, 4",
+            "x |> conv(6, kernel: 1) |> pad(pads: [0, 0, 1, 2, 0, 0, 3, 1], mode: reflect) |> conv(4, kernel: 3)",
+        ),
         ("1, 6, 4, 4", "x |> pad(pads: [0, 1, 1, 2, 0, 2, 3, 1], mode: edge) |> relu"),
         ("1, 6, 4, 4", "x |> pad(pads: [0, 1, -1, 2, 0, 2, 0, -1])"),
         ("2, 6, 4, 5", "x |> conv(6, kernel: 1) |> transpose(perm: [0, 2, 3, 1]) |> softmax(axis: -1)"),
         ("2, 6, 4, 5", "x |> conv(6, kernel: 1) |> reshape(shape: [2, 3, 40]) |> conv(4, kernel: 3, pad: 1)"),
         ("1, 16, 4, 5", "x |> conv(16, kernel: 1) |> depth_to_space(2) |> conv(4, kernel: 3, pad: 1)"),
-        ("1, 16, 4, 5", "x |> conv(20, kernel: 1) |> depth_to_space(2, mode: crd) |> prelu |> conv(4, kernel: 3, pad: 1)"),
+        (
+            "1, 16, 4, 5",
+            "x |> conv(20, kernel: 1) |> depth_to_space(2, mode: crd) |> prelu |> conv(4, kernel: 3, pad: 1)",
+        ),
         ("1, 4, 4, 5", "x |> conv(27, kernel: 1) |> depth_to_space(3)"),
         ("1, 4, 4, 5", "x |> conv(4, kernel: 1) |> depth_to_space(2) |> relu"),
         ("1, 6, 4, 5", "x |> conv(6, kernel: 1) |> resize(scale: 2) |> conv(4, kernel: 3, pad: 1)"),
@@ -173,11 +208,17 @@ fn moves() {
 fn elementwise_and_norms() {
     for (x, body) in [
         ("1, 6, 4, 4", "let a = x |> conv(6, kernel: 1)\n(a |> conv(6, kernel: 3, pad: 1)) + a |> prelu"),
-        ("1, 6, 4, 4", "let a = x |> conv(6, kernel: 3, pad: 1)\na * (a |> global_avg_pool |> conv(2, kernel: 1) |> relu |> conv(6, kernel: 1) |> sigmoid)"),
+        (
+            "1, 6, 4, 4",
+            "let a = x |> conv(6, kernel: 3, pad: 1)\na * (a |> global_avg_pool |> conv(2, kernel: 1) |> relu |> conv(6, kernel: 1) |> sigmoid)",
+        ),
         ("2, 6, 4, 4", "x |> conv(6, kernel: 1) |> prelu(share: elementwise)"),
         ("2, 6, 4, 4", "x |> conv(6, kernel: 1) |> prelu(share: layer) |> exp"),
         ("2, 6, 4, 4", "(x |> conv(6, kernel: 1)) + x"),
-        ("2, 6, 4, 4", "(x |> conv(8, kernel: 1) |> reduce_mean(axes: [1], keep: true)) * (x |> conv(8, kernel: 1))"),
+        (
+            "2, 6, 4, 4",
+            "(x |> conv(8, kernel: 1) |> reduce_mean(axes: [1], keep: true)) * (x |> conv(8, kernel: 1))",
+        ),
         ("2, 6, 4, 4", "x |> batch_norm |> conv(4, kernel: 3, pad: 1) |> relu |> batch_norm"),
         ("2, 6, 4, 4", "x |> conv(6, kernel: 1) |> instance_norm |> relu |> conv(4, kernel: 3, pad: 1)"),
         ("2, 6, 4, 4", "x |> conv(6, kernel: 1) |> layer_norm(axis: 1)"),

@@ -24,7 +24,7 @@ impl Lower<'_> {
         let (graph, out) = (self.graph, self.result(id)?);
         let operands = graph.node(id).own_operands();
         let weight = sizes(graph, operands[1]);
-        let x = self.rows(id, operands[0])?;
+        let x = self.rows(operands[0])?;
         let (features, rows) = (x.axes.len() - 1, x.axes.len() - 1);
         let f = self.features(&x.axes[features], self.layout.is_param(operands[1]));
         let pixels: i64 = x.axes[..rows].iter().map(|a| a.size).product();
@@ -64,20 +64,19 @@ impl Lower<'_> {
     }
 
     /// The operand with one stride along every axis but the last.
-    fn rows(&mut self, id: NodeId, value: Value) -> Result<View, LowerError> {
+    fn rows(&mut self, value: Value) -> Result<View, LowerError> {
         let view = self.view(value);
         let rows = view.axes.len() - 1;
         if view.axes[..rows].iter().all(|a| a.stride().is_some()) {
             return Ok(view);
         }
-        let _ = id;
         let shape = view.shape();
         self.in_form(value, Form::Plain, &Halo::none(shape.len()), super::demand::Fill::Zero)
     }
 
     /// Steps over a row's features. A flattened image in channel blocks is read as it is: its weights are packed as
     /// those of a convolution with a tap per pixel.
-    fn features(&self, axis: &Axis, _is_param: bool) -> Features {
+    fn features(&self, axis: &Axis, is_param: bool) -> Features {
         let lanes = self.lanes;
         let flat = axis.simplified();
         let offsets = |parts: &[Part]| -> Vec<i64> {
@@ -86,10 +85,11 @@ impl Lower<'_> {
             })
         };
         let at = flat.parts.iter().position(|p| *p == Part { extent: lanes, stride: 4 });
-        if let Some(at) = at {
+        // Rows of weights for padded lanes are zeros; only packs of parameters have them.
+        if let Some(at) = at.filter(|_| is_param || flat.is_exact()) {
             let (blocks, taps) = (offsets(&flat.parts[..at]), offsets(&flat.parts[at + 1..]));
             let steps = blocks.iter().flat_map(|b| taps.iter().map(move |t| b + t)).collect();
-            let channels = blocks.len() as i64 * lanes;
+            let channels = if flat.is_exact() { blocks.len() as i64 * lanes } else { axis.size };
             return Features { inner: lanes, channels, taps: taps.len() as i64, steps };
         }
         if let Some(4) = flat.stride()
@@ -105,7 +105,7 @@ impl Lower<'_> {
     pub(super) fn matmul(&mut self, id: NodeId) -> Result<(), LowerError> {
         let (graph, out) = (self.graph, self.result(id)?);
         let operands = graph.node(id).own_operands();
-        let (left, right) = (self.rows(id, operands[0])?, sizes(graph, operands[1]));
+        let (left, right) = (self.rows(operands[0])?, sizes(graph, operands[1]));
         // A vector counts as a row on the left and as a column on the right.
         let mut a = left;
         let mut y = out.clone();
@@ -130,12 +130,31 @@ impl Lower<'_> {
         let mut whole: Vec<i64> = batch.clone();
         whole.extend([rows, k]);
         a.axes = a.align(&(lead..rank).collect::<Vec<_>>(), &whole);
-        let mut f = self.features(&a.axes[rank - 1], true);
+        // Groups have one stride on the left, or the left side is copied.
+        let mut input_group = 0;
+        if !shared {
+            let outer = View { axes: a.axes[..rank - 2].to_vec(), ..a.clone() };
+            let groups = batch.iter().product();
+            input_group = match outer.reshape(&[groups]).and_then(|v| v.axes[0].stride()) {
+                Some(stride) => stride,
+                None => {
+                    let label = format!("{} copy", self.label(id));
+                    let halo = Halo::none(rank);
+                    let to = self.draft.tensor(Home::Arena, &whole, Form::Plain, &halo, &label)?;
+                    self.copy(id, &label, &a, &to)?;
+                    a = to;
+                    rows * k * 4
+                }
+            };
+        }
+        let groups = if shared { 1 } else { batch.iter().product() };
+        // A parameter whose batches are those of the result is packed once.
+        let packed = self.layout.is_param(operands[1]) && b_shape.iter().product::<i64>() == groups * k * n;
+        let mut f = self.features(&a.axes[rank - 1], packed);
         if f.taps > 1 {
             let steps = (0..k).map(|i| a.axes[rank - 1].offset(i)).collect();
             f = Features { inner: 1, channels: k, taps: 1, steps };
         }
-        let groups = if shared { 1 } else { batch.iter().product() };
         let pixels = if shared { batch.iter().product::<i64>() * rows } else { rows };
         let tile = self.tile(pixels, n);
         let pack = WeightPack {
@@ -149,8 +168,7 @@ impl Lower<'_> {
             vectors: tile.vectors,
             inner: f.inner as u8,
         };
-        let is_param = self.layout.is_param(operands[1]);
-        let storage = if is_param && b_shape.iter().product::<i64>() == groups * k * n {
+        let storage = if packed {
             self.pack(operands[1], PackFormat::Weights(pack))
         } else {
             let mut b = self.view(operands[1]);
@@ -172,26 +190,10 @@ impl Lower<'_> {
             self.pack_at_run_time(id, &source, &pack)?
         };
 
-        // Groups have one stride in the result and on the left.
-        let mut input_group = 0;
         let mut view = y;
         let mut group_axis = None;
         let mut input_pixel: Vec<i64> = a.axes[..rank - 1].iter().map(|x| x.stride().unwrap_or(0)).collect();
         if !shared {
-            let outer = View { axes: a.axes[..rank - 2].to_vec(), ..a.clone() };
-            let stride = outer.reshape(&[groups]).and_then(|v| v.axes[0].stride());
-            input_group = match stride {
-                Some(stride) => stride,
-                None => {
-                    let label = format!("{} copy", self.label(id));
-                    let to =
-                        self.draft.tensor(Home::Arena, &whole, Form::Plain, &Halo::none(rank), &label)?;
-                    self.copy(id, &label, &a, &to)?;
-                    a = to;
-                    f = self.features(&a.axes[rank - 1], true);
-                    rows * k * 4
-                }
-            };
             view = view
                 .reshape(&[groups, rows, n])
                 .ok_or_else(|| self.unsupported(id, "its batches have no common stride"))?;
