@@ -56,8 +56,5 @@ pub(crate) fn replace(
 
 /// The number, where the value is one.
 pub(crate) fn constant(graph: &Graph, value: Value) -> Option<f64> {
-    match graph.node(value.node).op {
-        Op::Const(c) => Some(c.0),
-        _ => None,
-    }
+    if let Op::Const(c) = graph.node(value.node).op { Some(c.0) } else { None }
 }

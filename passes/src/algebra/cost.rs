@@ -26,7 +26,7 @@ fn hint(name: &str, dims: &DimFacts) -> i64 {
 }
 
 /// Number of elements at hint sizes.
-pub(crate) fn elements(ty: &TensorType, dims: &DimFacts) -> u64 {
+fn elements(ty: &TensorType, dims: &DimFacts) -> u64 {
     ty.shape.iter().fold(1, |n: u64, d| n.saturating_mul(size(d, dims)))
 }
 
@@ -34,7 +34,8 @@ fn size(dim: &Dim, dims: &DimFacts) -> u64 {
     dim.eval(&|name| Some(hint(name, dims))).ok().and_then(|v| u64::try_from(v).ok()).unwrap_or(1 << 20)
 }
 
-fn bytes(ty: &TensorType, dims: &DimFacts) -> u64 {
+/// Bytes at hint sizes.
+pub(crate) fn bytes(ty: &TensorType, dims: &DimFacts) -> u64 {
     elements(ty, dims).saturating_mul(ty.dtype.size_bytes() as u64)
 }
 
@@ -88,14 +89,14 @@ pub(crate) fn cost(op: &Op, operands: &[&Facts], results: &[TensorType], dims: &
 fn contraction_flops(op: &Op, operands: &[&Facts], results: &[TensorType], dims: &DimFacts) -> u64 {
     let weight = &operands[1].types[0];
     let all = elements(weight, dims);
-    let outputs = match op {
+    let outputs = if let Op::ConvTranspose(a) = op {
         // [C, O/g, k…]: each output element meets about one in stride² of the taps.
-        Op::ConvTranspose(a) => {
-            let steps = a.stride.iter().fold(1u64, |n, s| n.saturating_mul(u64::try_from(*s).unwrap_or(1)));
-            size(&weight.shape[1], dims).saturating_mul(steps.max(1)).saturating_mul(a.groups.max(1) as u64)
-        }
-        Op::MatMul => results[0].shape.last().map_or(1, |d| size(d, dims)),
-        _ => size(&weight.shape[0], dims),
+        let steps = a.stride.iter().fold(1u64, |n, s| n.saturating_mul(u64::try_from(*s).unwrap_or(1)));
+        size(&weight.shape[1], dims).saturating_mul(steps.max(1)).saturating_mul(a.groups.max(1) as u64)
+    } else if matches!(op, Op::MatMul) {
+        results[0].shape.last().map_or(1, |d| size(d, dims))
+    } else {
+        weight.shape.first().map_or(1, |d| size(d, dims))
     };
     // A bias is where the accumulators start, so it is free.
     (2 * all.min(1 << 60) / outputs.max(1)).max(2)

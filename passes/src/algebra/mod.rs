@@ -15,6 +15,7 @@ mod ranges;
 mod rule;
 mod rules;
 mod saturate;
+mod siblings;
 mod term;
 
 pub use rule::{Holds, Rule};
@@ -37,10 +38,17 @@ use std::rc::Rc;
 use term::{Kind, Term};
 
 pub(crate) fn algebra(graph: &mut Graph, options: &Options<'_>, recorder: &mut Recorder) {
+    let wanted = |name: &str| options.only_rules.is_none_or(|only| only.contains(&name));
+    rewrite(graph, options, &wanted, recorder);
+    if wanted(siblings::RULE) {
+        siblings::merge(graph, recorder);
+    }
+}
+
+fn rewrite(graph: &mut Graph, options: &Options<'_>, wanted: &dyn Fn(&str) -> bool, recorder: &mut Recorder) {
     let before = recorder.log.rewrites;
     let mut entry = enter(graph, options.values);
-    let wanted = |name: &str| options.only_rules.is_none_or(|only| only.contains(&name));
-    saturate::saturate(&mut entry.classes, &mut entry.origins, options.limits, &wanted, recorder);
+    saturate::saturate(&mut entry.classes, &mut entry.origins, options.limits, wanted, recorder);
     if recorder.log.rewrites == before {
         return;
     }
@@ -138,11 +146,8 @@ fn add(classes: &mut Classes, term: Term, types: Rc<[TensorType]>) -> Id {
 
 /// Inputs, parameters, and numbers of another type than f32 are leaves: rules write f32 numbers alone.
 fn is_leaf(node: &Node) -> bool {
-    match node.op {
-        Op::Input | Op::Param(_) => true,
-        Op::Const(_) => node.types[0].dtype != DType::F32,
-        _ => false,
-    }
+    let foreign = matches!(node.op, Op::Const(_)) && node.types[0].dtype != DType::F32;
+    foreign || matches!(node.op, Op::Input | Op::Param(_))
 }
 
 fn leaf_facts(node: &Node, values: ParamValues) -> Facts {
@@ -155,8 +160,11 @@ fn leaf_facts(node: &Node, values: ParamValues) -> Facts {
         uses: 0,
         is_output: false,
     };
-    match &node.op {
-        Op::Param(Source::Data(literal)) => {
+    if let Op::Const(c) = node.op {
+        (facts.value, facts.given) = (Some(c.0), true);
+    }
+    match node.source() {
+        Some(Source::Data(literal)) => {
             let all = literal.to_f64();
             let low = all.iter().copied().fold(f64::INFINITY, f64::min);
             let high = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -166,18 +174,16 @@ fn leaf_facts(node: &Node, values: ParamValues) -> Facts {
             }
             facts.given = true;
         }
-        Op::Param(Source::Init(init)) if values == ParamValues::FromSources => {
+        Some(Source::Init(init)) if values == ParamValues::FromSources => {
             facts.value = init.as_constant();
-            facts.range = match init.dist {
-                Dist::Uniform { low, high } => {
-                    let ends = [low.0, high.0].map(|v| v * init.scale.0 + init.shift.0);
-                    Some((ends[0].min(ends[1]), ends[0].max(ends[1])))
-                }
-                _ => facts.value.filter(|v| !v.is_nan()).map(|v| (v, v)),
+            facts.range = if let Dist::Uniform { low, high } = init.dist {
+                let ends = [low.0, high.0].map(|v| v * init.scale.0 + init.shift.0);
+                Some((ends[0].min(ends[1]), ends[0].max(ends[1])))
+            } else {
+                facts.value.filter(|v| !v.is_nan()).map(|v| (v, v))
             };
         }
-        Op::Const(c) => (facts.value, facts.given) = (Some(c.0), true),
-        _ => {}
+        Some(Source::Init(_) | Source::File { .. }) | None => {}
     }
     facts
 }

@@ -105,18 +105,20 @@ fn change(graph: &Graph, node: NodeId, params: &HashSet<NodeId>) -> Option<Chang
         }
         Op::Binary(b @ (Binary::Max | Binary::Min)) if types[0] == result => {
             let bound = Scalar(value(1)?);
-            let (min, max) = match b {
-                Binary::Max => (bound, Scalar(f64::INFINITY)),
-                _ => (Scalar(f64::NEG_INFINITY), bound),
+            let (min, max) = if b == Binary::Max {
+                (bound, Scalar(f64::INFINITY))
+            } else {
+                (Scalar(f64::NEG_INFINITY), bound)
             };
             to(Op::Unary(Unary::Clip { min, max }), vec![n.operands[0]], "clip-from-bounds")
         }
         Op::Binary(b @ (Binary::Sub | Binary::Div))
             if result.dtype.is_float() && is_param(1) && !is_param(0) =>
         {
-            let (op, inverse, rule) = match b {
-                Binary::Sub => (Binary::Add, Unary::Neg, "add-from-sub"),
-                _ => (Binary::Mul, Unary::Reciprocal, "mul-from-div"),
+            let (op, inverse, rule) = if b == Binary::Sub {
+                (Binary::Add, Unary::Neg, "add-from-sub")
+            } else {
+                (Binary::Mul, Unary::Reciprocal, "mul-from-div")
             };
             Some(Change {
                 op: Some(Op::Binary(op)),

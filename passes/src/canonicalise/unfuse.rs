@@ -20,10 +20,7 @@ fn unfuse_node(graph: &mut Graph, node: NodeId) {
     own.operands.truncate(own.arity);
     let (name, provenance) = (own.name.clone(), sources(&own));
     // `map` computes nothing itself: its operand is the accumulator.
-    let acc = match own.op {
-        Op::Map => own.operands[0],
-        _ => graph.add_node(own).into(),
-    };
+    let acc = if matches!(own.op, Op::Map) { own.operands[0] } else { graph.add_node(own).into() };
     let mut steps: Vec<Value> = Vec::with_capacity(epilogue.steps.len());
     for step in &epilogue.steps {
         let mut operands = Vec::with_capacity(step.args.len());

@@ -3,6 +3,7 @@
 use crate::edit::provenance;
 use crate::log::{Reason, Recorder, label};
 use crate::pipeline::ParamValues;
+use rectify_ir::DType;
 use rectify_ir::graph::{Graph, Node, NodeId};
 use rectify_ir::init::Init;
 use rectify_ir::interp::{Tensor, eval_node, known_param};
@@ -47,10 +48,8 @@ pub(super) fn evaluate(graph: &mut Graph, values: ParamValues, recorder: &mut Re
         if !recorder.fire(RULE) {
             return;
         }
-        let name = match op {
-            Op::Const(_) => None,
-            _ => Some(unique(source_name(graph, node), &mut names)),
-        };
+        let is_number = matches!(op, Op::Const(_));
+        let name = (!is_number).then(|| unique(source_name(graph, node), &mut names));
         let new = Node {
             op,
             operands: vec![],
@@ -74,27 +73,25 @@ fn compute(
 ) -> Result<Option<Tensor<f32>>, Reason> {
     let n = graph.node(node);
     let [ty] = n.types.as_slice() else { return Ok(None) };
-    let f32_or_const = ty.dtype == rectify_ir::DType::F32;
     let Some(bytes) = ty.const_shape().map(|s| s.iter().fold(4usize, |n, d| n.saturating_mul(*d))) else {
         return Ok(None);
     };
-    if !f32_or_const {
+    if ty.dtype != DType::F32 {
         return Ok(None);
     }
-    match &n.op {
-        Op::Const(c) => Ok(Some(Tensor::scalar(c.0, ty.dtype))),
-        Op::Param(Source::Init(_)) if values == ParamValues::Replaceable => Ok(None),
-        Op::Param(_) if bytes > MAX_BYTES => Ok(None),
-        Op::Param(_) => Ok(known_param(graph, node)),
-        _ => {
-            let operands: Option<Vec<_>> = n.operands.iter().map(|v| known.get(&v.node)).collect();
-            let Some(operands) = operands.filter(|o| !o.is_empty()) else { return Ok(None) };
-            if bytes > MAX_BYTES {
-                return Err(Reason::TooLarge { bytes, limit: MAX_BYTES });
-            }
-            Ok(eval_node(graph, node, &operands).ok().and_then(|mut r| r.pop()))
-        }
+    if let Op::Const(c) = n.op {
+        return Ok(Some(Tensor::scalar(c.0, ty.dtype)));
     }
+    if let Some(source) = n.source() {
+        let hidden = matches!(source, Source::Init(_)) && values == ParamValues::Replaceable;
+        return Ok(if hidden || bytes > MAX_BYTES { None } else { known_param(graph, node) });
+    }
+    let operands: Option<Vec<_>> = n.operands.iter().map(|v| known.get(&v.node)).collect();
+    let Some(operands) = operands.filter(|o| !o.is_empty()) else { return Ok(None) };
+    if bytes > MAX_BYTES {
+        return Err(Reason::TooLarge { bytes, limit: MAX_BYTES });
+    }
+    Ok(eval_node(graph, node, &operands).ok().and_then(|mut r| r.pop()))
 }
 
 /// The value as a source: a number if all elements are one.

@@ -43,33 +43,28 @@ pub(super) fn merge_scales(graph: &mut Graph, recorder: &mut Recorder) {
 /// The parameter that `node` scales or shifts by a number, and its initialisation after that.
 fn merged(graph: &Graph, node: NodeId) -> Option<(NodeId, Init)> {
     let n = graph.node(node);
-    let init_of = |v: Value| match &graph.node(v.node).op {
-        Op::Param(Source::Init(init)) if init.is_resolved() && graph.ty(v) == &n.types[0] => {
-            Some((v.node, *init))
-        }
-        _ => None,
+    let init_of = |v: Value| {
+        let Some(Source::Init(init)) = graph.node(v.node).source() else { return None };
+        (init.is_resolved() && graph.ty(v) == &n.types[0]).then_some((v.node, *init))
     };
     let number = |i: usize| n.operands.get(i).and_then(|v| constant(graph, *v)).filter(|c| c.is_finite());
-    let first = n.operands.first().copied();
-    match n.op {
-        Op::Unary(Unary::Neg) => init_of(first?).map(|(p, i)| (p, i.scaled_by(-1.0))),
-        Op::Binary(b) => {
-            let (param, c, number_first) = match (number(0), number(1)) {
-                (None, Some(c)) => (n.operands[0], c, false),
-                (Some(c), None) => (n.operands[1], c, true),
-                _ => return None,
-            };
-            let (param, init) = init_of(param)?;
-            let init = match (b, number_first) {
-                (Binary::Mul, _) => init.scaled_by(c),
-                (Binary::Div, false) if c != 0.0 => init.scaled_by(1.0 / c),
-                (Binary::Add, _) => init.shifted_by(c),
-                (Binary::Sub, false) => init.shifted_by(-c),
-                (Binary::Sub, true) => init.scaled_by(-1.0).shifted_by(c),
-                (Binary::Div | Binary::Max | Binary::Min | Binary::Pow, _) => return None,
-            };
-            Some((param, init))
-        }
-        _ => None,
+    if matches!(n.op, Op::Unary(Unary::Neg)) {
+        return init_of(n.operands[0]).map(|(p, i)| (p, i.scaled_by(-1.0)));
     }
+    let Op::Binary(b) = n.op else { return None };
+    let (param, c, number_first) = match (number(0), number(1)) {
+        (None, Some(c)) => (n.operands[0], c, false),
+        (Some(c), None) => (n.operands[1], c, true),
+        (None, None) | (Some(_), Some(_)) => return None,
+    };
+    let (param, init) = init_of(param)?;
+    let init = match (b, number_first) {
+        (Binary::Mul, _) => init.scaled_by(c),
+        (Binary::Div, false) if c != 0.0 => init.scaled_by(1.0 / c),
+        (Binary::Add, _) => init.shifted_by(c),
+        (Binary::Sub, false) => init.shifted_by(-c),
+        (Binary::Sub, true) => init.scaled_by(-1.0).shifted_by(c),
+        (Binary::Div | Binary::Max | Binary::Min | Binary::Pow, _) => return None,
+    };
+    Some((param, init))
 }

@@ -88,41 +88,36 @@ fn in_layer(graph: &Graph, layer: NodeId, operand: usize) -> Option<Both> {
     if operand >= node.arity {
         return None;
     }
-    // A bias shares the fan of the weight beside it.
-    let weight = match (&node.op, operand) {
-        (Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense, 1 | 2) => node.operands[1],
-        (Op::MatMul, _) => node.operands[operand],
-        _ => return None,
-    };
-    let shape = graph.ty(weight).const_shape()?;
-    match &node.op {
-        Op::Conv(attrs) => {
-            let (o, rest) = shape.split_first()?;
-            let (i, kernel) = rest.split_first()?;
-            Some(Both {
-                fan_in: terms(kernel, *i, 1, &[]),
-                fan_out: terms(kernel, *o, attrs.groups as usize, &[]),
-            })
-        }
-        Op::ConvTranspose(attrs) => {
-            let (c, rest) = shape.split_first()?;
-            let (o, kernel) = rest.split_first()?;
-            Some(Both {
-                fan_in: terms(kernel, *c, attrs.groups as usize, &attrs.stride),
-                fan_out: terms(kernel, *o, 1, &[]),
-            })
-        }
-        Op::Dense => match shape.as_slice() {
-            [o, i] => Some(Both { fan_in: plain(*i), fan_out: plain(*o) }),
-            _ => None,
-        },
-        Op::MatMul => match (shape.as_slice(), operand) {
+    if let Op::MatMul = node.op {
+        return match (graph.ty(node.operands[operand]).const_shape()?.as_slice(), operand) {
             ([.., k, n], 1) => Some(Both { fan_in: plain(*k), fan_out: plain(*n) }),
             ([.., m, k], 0) => Some(Both { fan_in: plain(*k), fan_out: plain(*m) }),
             _ => None,
-        },
-        _ => None,
+        };
     }
+    let has_weight = matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense);
+    if !has_weight || operand == 0 {
+        return None;
+    }
+    // A bias shares the fan of the weight beside it.
+    let shape = graph.ty(node.operands[1]).const_shape()?;
+    let (first, second, kernel) = match shape.as_slice() {
+        [first, second, kernel @ ..] => (*first, *second, kernel),
+        _ => return None,
+    };
+    Some(if let Op::Conv(attrs) = &node.op {
+        Both {
+            fan_in: terms(kernel, second, 1, &[]),
+            fan_out: terms(kernel, first, attrs.groups as usize, &[]),
+        }
+    } else if let Op::ConvTranspose(attrs) = &node.op {
+        Both {
+            fan_in: terms(kernel, first, attrs.groups as usize, &attrs.stride),
+            fan_out: terms(kernel, second, 1, &[]),
+        }
+    } else {
+        Both { fan_in: plain(second), fan_out: plain(first) }
+    })
 }
 
 fn by_shape(shape: &[usize]) -> Both {

@@ -85,9 +85,9 @@ pub fn explain_init(graph: &Graph) -> (Vec<InitReport>, Vec<InitWarning>) {
     let reports = graph
         .params()
         .into_iter()
-        .filter_map(|param| match &graph.node(param).op {
-            Op::Param(Source::Init(init)) => Some(report(graph, param, *init, &mut warnings)),
-            _ => None,
+        .filter_map(|param| {
+            let Some(Source::Init(init)) = graph.node(param).source() else { return None };
+            Some(report(graph, param, *init, &mut warnings))
         })
         .collect();
     (reports, warnings)
@@ -168,11 +168,11 @@ fn is_param_like(graph: &Graph, node: NodeId) -> bool {
     let mut pending = vec![node];
     for _ in 0..64 {
         let Some(node) = pending.pop() else { return true };
-        match &graph.node(node).op {
-            Op::Param(_) | Op::Const(_) => {}
-            Op::Input => return false,
-            _ => pending.extend(graph.node(node).operands.iter().map(|v| v.node)),
+        let n = graph.node(node);
+        if matches!(n.op, Op::Input) {
+            return false;
         }
+        pending.extend(n.operands.iter().map(|v| v.node));
     }
     false
 }

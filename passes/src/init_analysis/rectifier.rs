@@ -209,18 +209,17 @@ impl Walk<'_> {
 
     /// The value of operand `index`, where it is a number.
     fn constant(&self, node: &Node, index: usize) -> Option<f64> {
-        match &self.graph.node(node.operands.get(index)?.node).op {
-            Op::Const(c) => Some(c.0),
-            _ => None,
-        }
+        crate::edit::constant(self.graph, *node.operands.get(index)?)
     }
 
     /// Root mean square of the slopes that a PReLU starts with.
     fn slope(&mut self, user: NodeId, node: &Node) -> f64 {
         let Some(source) = node.operands.get(1).map(|v| self.graph.node(v.node)) else { return PRELU_START };
-        match &source.op {
-            Op::Const(c) => c.0.abs(),
-            Op::Param(Source::Init(init)) => {
+        if let Op::Const(c) = source.op {
+            return c.0.abs();
+        }
+        match source.source() {
+            Some(Source::Init(init)) => {
                 let (scale, shift) = (init.scale.0, init.shift.0);
                 let mean = match init.dist {
                     Dist::Constant(c) => return (scale * c.0 + shift).abs(),
@@ -235,12 +234,12 @@ impl Walk<'_> {
                 let std = init.std().unwrap_or(0.0);
                 ((scale * mean + shift).powi(2) + std * std).sqrt()
             }
-            Op::Param(Source::Data(literal)) => {
+            Some(Source::Data(literal)) => {
                 let values = literal.to_f64();
                 let sum: f64 = values.iter().map(|v| v * v).sum();
                 (sum / values.len().max(1) as f64).sqrt()
             }
-            _ => {
+            Some(Source::File { .. }) | None => {
                 let warning =
                     InitWarning::SlopeInFile { param: self.name.clone(), rectifier: label(self.graph, user) };
                 if !self.warnings.contains(&warning) {

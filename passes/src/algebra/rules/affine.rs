@@ -72,10 +72,7 @@ fn batch_norm_as_affine(cx: &Cx<'_>, term: &Term, found: &mut Found) {
 
 /// The axis of channels in the result of a contraction.
 fn channel_axis(cx: &Cx<'_>, contraction: &Term, x: Id) -> usize {
-    match cx.op(contraction) {
-        Op::Dense => cx.ty(x).rank() - 1,
-        _ => 1,
-    }
+    if matches!(cx.op(contraction), Op::Dense) { cx.ty(x).rank() - 1 } else { 1 }
 }
 
 /// Contractions with parameters as weights that alone compute `x`, for an elementwise parameter operand `p`.
@@ -110,10 +107,10 @@ fn absorb_scale(cx: &Cx<'_>, term: &Term, found: &mut Found) {
 /// The weight with each output channel scaled.
 fn scaled_outputs(cx: &Cx<'_>, conv: &Term, factor: &Factor) -> Option<Expr> {
     let (weight, ty) = (conv.args[1], cx.ty(conv.args[1]));
-    match cx.op(conv) {
-        Op::ConvTranspose(a) => grouped(class(weight), &ty.shape, a.groups, 0, 1, factor),
-        _ => Some(mul(class(weight), factor.along(0, ty.rank()))),
+    if let Op::ConvTranspose(a) = cx.op(conv) {
+        return grouped(class(weight), &ty.shape, a.groups, 0, 1, factor);
     }
+    Some(mul(class(weight), factor.along(0, ty.rank())))
 }
 
 /// Scales the weight along channel axis `inner`, whose channels are those of one group; the group is the slow part of
@@ -179,11 +176,11 @@ fn inputs<'a>(cx: &'a Cx<'_>, conv: &Term, tag: &'static str, found: &mut Found)
 /// The weight with each input channel scaled.
 fn scaled_inputs(cx: &Cx<'_>, conv: &Term, factor: &Factor) -> Option<Expr> {
     let (weight, ty) = (conv.args[1], cx.ty(conv.args[1]));
-    match cx.op(conv) {
-        Op::ConvTranspose(_) => Some(mul(class(weight), factor.along(0, ty.rank()))),
-        Op::Conv(a) => grouped(class(weight), &ty.shape, a.groups, 0, 1, factor),
-        _ => Some(mul(class(weight), factor.along(1, ty.rank()))),
+    if let Op::Conv(a) = cx.op(conv) {
+        return grouped(class(weight), &ty.shape, a.groups, 0, 1, factor);
     }
+    let axis = if matches!(cx.op(conv), Op::ConvTranspose(_)) { 0 } else { 1 };
+    Some(mul(class(weight), factor.along(axis, ty.rank())))
 }
 
 fn absorb_input_scale(cx: &Cx<'_>, conv: &Term, found: &mut Found) {
@@ -198,11 +195,12 @@ fn absorb_input_scale(cx: &Cx<'_>, conv: &Term, found: &mut Found) {
 /// conv(x + t) → conv(x) with the bias raised by Σ w · t.
 fn absorb_input_shift(cx: &Cx<'_>, conv: &Term, found: &mut Found) {
     for (inner, factor) in inputs(cx, conv, "add", found) {
-        let whole = match cx.op(conv) {
-            Op::Dense => Ok(()),
-            Op::Conv(a) if is_unpadded(&a.pad) => Ok(()),
-            Op::Conv(_) => Err(Reason::PaddedConvolution),
-            _ => Err(Reason::TransposedBorder),
+        let whole = if let Op::Conv(a) = cx.op(conv) {
+            if is_unpadded(&a.pad) { Ok(()) } else { Err(Reason::PaddedConvolution) }
+        } else if matches!(cx.op(conv), Op::Dense) {
+            Ok(())
+        } else {
+            Err(Reason::TransposedBorder)
         };
         if found.need(whole).is_none() {
             continue;

@@ -53,10 +53,11 @@ fn drop_identity(cx: &Cx<'_>, term: &Term, found: &mut Found) {
 /// relu(x), prelu(x), |x| → x where x has no element below 0.
 fn rectifier_of_positive(cx: &Cx<'_>, term: &Term, found: &mut Found) {
     // At 0 a slope of inf would give NaN, so the operand's own zeros must not meet it.
-    let plain = match cx.op(term) {
-        Op::Prelu { .. } => cx.facts(term.args[1]).range.is_some_and(|(l, h)| l.is_finite() && h.is_finite()),
-        Op::Unary(Unary::LeakyRelu { alpha }) => alpha.0.is_finite(),
-        _ => true,
+    let plain = if let Op::Unary(Unary::LeakyRelu { alpha }) = cx.op(term) {
+        alpha.0.is_finite()
+    } else {
+        let slope = term.args.get(1).map(|slope| cx.facts(*slope).range);
+        slope.is_none_or(|range| range.is_some_and(|(l, h)| l.is_finite() && h.is_finite()))
     };
     if plain && cx.facts(term.args[0]).is_non_negative() {
         found.propose(class(term.args[0]), &[]);
@@ -75,11 +76,10 @@ fn clip_within_range(cx: &Cx<'_>, term: &Term, found: &mut Found) {
 
 /// The bounds of a clip or relu.
 fn bounds(op: &Op) -> Option<(f64, f64)> {
-    match op {
-        Op::Unary(Unary::Clip { min, max }) if min.0 <= max.0 => Some((min.0, max.0)),
-        Op::Unary(Unary::Relu) => Some((0.0, f64::INFINITY)),
-        _ => None,
+    if let Op::Unary(Unary::Clip { min, max }) = op {
+        return (min.0 <= max.0).then_some((min.0, max.0));
     }
+    matches!(op, Op::Unary(Unary::Relu)).then_some((0.0, f64::INFINITY))
 }
 
 fn clip_of_clip(cx: &Cx<'_>, term: &Term, found: &mut Found) {

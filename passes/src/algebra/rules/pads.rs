@@ -30,14 +30,11 @@ fn joined(pads: &[i64], own: &Padding) -> Result<Padding, Reason> {
 
 /// Pads by a constant in the class of the window's input.
 fn constant_pads<'a>(cx: &'a Cx<'_>, window: &Term) -> Vec<(&'a Term, &'a [i64], f64)> {
-    cx.terms(window.args[0], "pad")
-        .filter_map(|t| match cx.op(t) {
-            Op::Pad { pads, mode: PadMode::Constant(c) } if pads.len() >= 6 => {
-                Some((t, pads.as_slice(), c.0))
-            }
-            _ => None,
-        })
-        .collect()
+    let constant = |t: &'a Term| {
+        let Op::Pad { pads, mode: PadMode::Constant(c) } = cx.op(t) else { return None };
+        (pads.len() >= 6).then_some((t, pads.as_slice(), c.0))
+    };
+    cx.terms(window.args[0], "pad").filter_map(constant).collect()
 }
 
 fn conv_absorb_pad(cx: &Cx<'_>, conv: &Term, found: &mut Found) {

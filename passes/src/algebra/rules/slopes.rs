@@ -34,15 +34,17 @@ enum Slope {
 
 impl Slope {
     fn of(cx: &Cx<'_>, term: &Term) -> Option<Slope> {
-        match cx.op(term) {
-            Op::Unary(Unary::Relu) => Some(Slope::Number(0.0)),
-            Op::Unary(Unary::LeakyRelu { alpha }) => Some(Slope::Number(alpha.0)),
-            Op::Prelu { axes } => Some(match cx.facts(term.args[1]).value {
+        let op = cx.op(term);
+        if let Op::Prelu { axes } = op {
+            return Some(match cx.facts(term.args[1]).value {
                 Some(v) => Slope::Number(v),
                 None => Slope::Param(term.args[1], axes.clone()),
-            }),
-            _ => None,
+            });
         }
+        if let Op::Unary(Unary::LeakyRelu { alpha }) = op {
+            return Some(Slope::Number(alpha.0));
+        }
+        matches!(op, Op::Unary(Unary::Relu)).then_some(Slope::Number(0.0))
     }
 
     fn range(&self, cx: &Cx<'_>) -> Option<(f64, f64)> {
@@ -62,11 +64,8 @@ fn leaky(alpha: f64, x: Expr) -> Expr {
 /// costs the same in registers, and the parameter keeps its place in the graph.
 fn equal_slopes(cx: &Cx<'_>, term: &Term, found: &mut Found) {
     let slope = cx.facts(term.args[1]);
-    match slope.value {
-        Some(v) if slope.given && v != 0.0 => {
-            found.propose(unary(Unary::LeakyRelu { alpha: v.into() }, class(term.args[0])), &[]);
-        }
-        _ => {}
+    if let Some(v) = slope.value.filter(|v| slope.given && *v != 0.0) {
+        found.propose(unary(Unary::LeakyRelu { alpha: v.into() }, class(term.args[0])), &[]);
     }
 }
 
@@ -158,9 +157,9 @@ fn pool_before_prelu(cx: &Cx<'_>, term: &Term, found: &mut Found) {
             Slope::Number(_) if inner.tag() == "leaky_relu" => {
                 found.propose(apply(cx.op(inner), vec![pooled]), &[inner]);
             }
-            Slope::Number(v) => match found.need(spatially_constant(cx, term, inner)) {
-                Some(slope) => found.propose(apply(cx.op(inner), vec![pooled, slope]), &[inner]),
-                None => found.propose(leaky(v, pooled), &[inner]),
+            Slope::Number(v) => match spatially_constant(cx, term, inner) {
+                Ok(slope) => found.propose(apply(cx.op(inner), vec![pooled, slope]), &[inner]),
+                Err(_) => found.propose(leaky(v, pooled), &[inner]),
             },
             Slope::Param(..) => {
                 if let Some(slope) = found.need(spatially_constant(cx, term, inner)) {
@@ -174,10 +173,12 @@ fn pool_before_prelu(cx: &Cx<'_>, term: &Term, found: &mut Found) {
 /// The slope operand of `prelu`, where it fits the pooled tensor in the same axes: it varies along no pooled axis.
 fn spatially_constant(cx: &Cx<'_>, pool: &Term, prelu: &Term) -> Result<Expr, Reason> {
     let (Op::Prelu { axes }, slope) = (cx.op(prelu), prelu.args[1]) else { return Err(Reason::FactorVaries) };
-    let pooled: Vec<usize> = match cx.op(pool) {
-        Op::MaxPool(_) => (2..cx.ty(pool.args[0]).rank()).collect(),
-        Op::Reduce { kind: ReduceKind::Max, axes, keep: true } => axes.clone(),
-        _ => return Err(Reason::FactorVaries),
+    let pooled: Vec<usize> = if let Op::MaxPool(_) = cx.op(pool) {
+        (2..cx.ty(pool.args[0]).rank()).collect()
+    } else if let Op::Reduce { kind: ReduceKind::Max, axes, keep: true } = cx.op(pool) {
+        axes.clone()
+    } else {
+        return Err(Reason::FactorVaries);
     };
     let fits = axes
         .iter()
