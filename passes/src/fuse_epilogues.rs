@@ -26,6 +26,8 @@ pub(crate) fn fuse_epilogues(graph: &mut Graph, recorder: &mut Recorder) {
         place: order.iter().enumerate().map(|(i, n)| (*n, i)).collect(),
         params: graph.param_only(),
         gone: HashSet::new(),
+        absorbed: HashSet::new(),
+        refused: Vec::new(),
         graph,
         recorder,
     };
@@ -36,6 +38,12 @@ pub(crate) fn fuse_epilogues(graph: &mut Graph, recorder: &mut Recorder) {
             if free && root_kind(&n.op) == wanted {
                 fusion.fuse(*node, wanted);
             }
+        }
+    }
+    // What another root took in was not refused in the end.
+    for (rule, at, label, reason) in std::mem::take(&mut fusion.refused) {
+        if !fusion.absorbed.contains(&at) {
+            fusion.recorder.refuse(&rule, label, reason);
         }
     }
     fusion.graph.remove_dead();
@@ -89,6 +97,10 @@ struct Fusion<'a> {
     params: HashSet<NodeId>,
     /// Nodes that are part of a fused one. They are removed at the end.
     gone: HashSet<NodeId>,
+    /// Elementwise nodes that are part of an operation other than a map.
+    absorbed: HashSet<NodeId>,
+    /// Rule, node, its label, reason.
+    refused: Vec<(String, NodeId, String, Reason)>,
 }
 
 /// An epilogue while it grows.
@@ -147,9 +159,10 @@ impl Fusion<'_> {
         }
     }
 
+    /// Notes a refusal, which counts unless another root takes the node in.
     fn refuse(&mut self, region: &Region, at: NodeId, reason: Reason) {
         let rule = rule(self.graph, region.root, at);
-        self.recorder.refuse(&rule, label(self.graph, at), reason);
+        self.refused.push((rule, at, label(self.graph, at), reason));
     }
 
     /// Takes in elementwise users until none fits; says what stopped it at the first that does not.
@@ -317,6 +330,9 @@ impl Fusion<'_> {
             provenance: history,
         };
         self.graph.replace_node(last, fused);
+        if kind != Root::Elementwise {
+            self.absorbed.extend(&region.steps);
+        }
         self.gone.extend(nodes.into_iter().filter(|n| *n != last));
     }
 

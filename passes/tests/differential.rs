@@ -7,7 +7,7 @@ use rectify_ir::print::print;
 use rectify_ir::testing::{self, random_graph};
 use rectify_passes::{Options, PASSES, ParamValues, optimize};
 use std::cell::RefCell;
-use support::{assert_close, evaluate};
+use support::{assert_close, evaluate, example};
 
 /// The graph after each pass, by the pass's name.
 fn prefixes(graph: &Graph, options: Options<'_>) -> Vec<(&'static str, Graph)> {
@@ -78,5 +78,30 @@ fn every_run_gives_the_same_text() {
         let graph = graph.clone();
         let got = std::thread::spawn(move || text(&graph)).join().expect("the thread ends");
         assert_eq!(got, want);
+    }
+}
+
+/// The networks that ship with the project pass verified, and their dumps read back and stay.
+#[test]
+fn examples_pass() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let files = std::fs::read_dir(folder).expect("the folder of examples");
+    let mut names: Vec<String> = files
+        .filter_map(|f| f.ok()?.file_name().into_string().ok())
+        .filter(|n| n.ends_with(".rect"))
+        .collect();
+    names.sort();
+    names.retain(|n| n != "blocks.rect");
+    assert!(names.len() >= 10, "{names:?}");
+    for name in names {
+        let graph = example(&name);
+        let done = optimize(&graph, &Options { verify: true, ..Options::default() });
+        let done = done.unwrap_or_else(|e| panic!("{name}: {e}"));
+        let text = print(&done.graph);
+        let again = rectify_ir::lang::compile_text(&name, &text).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(again == done.graph, "{name}: another graph behind the dump");
+        let convolution = |g: &Graph| g.node_ids().iter().filter(|n| g.node(**n).op.name() == "conv").count();
+        assert_eq!(convolution(&graph), convolution(&done.graph), "{name}: a convolution is done twice");
+        assert!(!text.contains("= batch_norm("), "{name}");
     }
 }

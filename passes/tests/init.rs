@@ -2,11 +2,9 @@
 
 mod support;
 
-use rectify_ir::diag::{Diagnostics, SourceMap};
 use rectify_ir::graph::Graph;
-use rectify_ir::lang::{Loader, compile};
 use rectify_passes::{InitReport, InitWarning, explain_init};
-use support::graph;
+use support::{example, graph};
 
 /// The report of one parameter.
 fn report(graph: &Graph, name: &str) -> InitReport {
@@ -27,26 +25,6 @@ fn gain(text: &str, name: &str) -> (f64, String) {
 
 fn warnings(text: &str) -> Vec<InitWarning> {
     explain_init(&graph(text)).1
-}
-
-/// Files of the folder of examples.
-struct Examples;
-
-impl Loader for Examples {
-    fn load(&mut self, path: &str) -> Result<String, String> {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
-        std::fs::read_to_string(folder.join(path)).map_err(|e| e.to_string())
-    }
-}
-
-fn example(name: &str) -> Graph {
-    let text = Examples.load(name).unwrap_or_else(|e| panic!("{name}: {e}"));
-    let (mut sources, file) = SourceMap::single(name, text);
-    let mut diagnostics = Diagnostics::new();
-    match compile(&mut sources, file, &mut Examples, &mut diagnostics) {
-        Some(program) => program.select(None).unwrap_or_else(|e| panic!("{e}")),
-        None => panic!("{}", diagnostics.render(&sources)),
-    }
 }
 
 /// He et al. 2015, section 2.2: standard deviations of 3x3 layers with 64, 128, 256 and 512 inputs.

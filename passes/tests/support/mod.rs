@@ -1,9 +1,10 @@
 //! What the tests of the passes share: models from text, evaluation, comparison, cases in files.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use rectify_ir::diag::{Diagnostics, SourceMap};
 use rectify_ir::graph::Graph;
 use rectify_ir::interp::{self, Tensor, Tensors};
-use rectify_ir::lang::compile_text;
+use rectify_ir::lang::{Loader, compile, compile_text};
 use rectify_ir::testing::{random_bindings, random_inputs, random_param, with_special_values};
 use rectify_passes::{Log, Optimized, Options, optimize};
 use std::fmt::Write as _;
@@ -20,6 +21,27 @@ pub fn graph(text: &str) -> Graph {
         format!("model t(x: f32[2, 4, 6, 6], y: f32[2, 4, 6, 6], v: f32[3, 8]) {{\n{params}\n{body}\n}}")
     };
     compile_text("test.rect", &text).unwrap_or_else(|report| panic!("{text}\n{report}"))
+}
+
+/// Files of the folder of examples.
+struct Examples;
+
+impl Loader for Examples {
+    fn load(&mut self, path: &str) -> Result<String, String> {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+        std::fs::read_to_string(folder.join(path)).map_err(|e| e.to_string())
+    }
+}
+
+/// The last model of a file of the folder of examples.
+pub fn example(name: &str) -> Graph {
+    let text = Examples.load(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let (mut sources, file) = SourceMap::single(name, text);
+    let mut diagnostics = Diagnostics::new();
+    match compile(&mut sources, file, &mut Examples, &mut diagnostics) {
+        Some(program) => program.select(None).unwrap_or_else(|e| panic!("{e}")),
+        None => panic!("{}", diagnostics.render(&sources)),
+    }
 }
 
 /// Runs the passes up to `stop_after`, the algebra with `only` if any.
