@@ -174,9 +174,14 @@ impl Compiled {
 impl Inner {
     /// The inputs in the model's order.
     pub fn ordered<'v>(&self, inputs: &[(&str, TensorView<'v>)]) -> Result<Vec<TensorView<'v>>, Error> {
-        if let Some((name, _)) = inputs.iter().find(|(name, _)| !self.inputs.iter().any(|p| p.name.as_ref() == *name)) {
+        if let Some((name, _)) =
+            inputs.iter().find(|(name, _)| !self.inputs.iter().any(|p| p.name.as_ref() == *name))
+        {
             let known: Vec<_> = self.inputs.iter().map(|p| format!("`{}`", p.name)).collect();
-            return Err(Error::tensor(format!("the model has no input `{name}`; its inputs are {}", known.join(", "))));
+            return Err(Error::tensor(format!(
+                "the model has no input `{name}`; its inputs are {}",
+                known.join(", ")
+            )));
         }
         self.inputs
             .iter()
@@ -190,7 +195,10 @@ impl Inner {
                 }
                 if view.dtype() != port.ty.dtype {
                     let (have, want) = (view.dtype(), &port.ty);
-                    return Err(Error::tensor(format!("the input `{}` is {want}, but {have} is given", port.name)));
+                    return Err(Error::tensor(format!(
+                        "the input `{}` is {want}, but {have} is given",
+                        port.name
+                    )));
                 }
                 Ok(*view)
             })
@@ -206,7 +214,10 @@ impl Inner {
         let ports = &specialisation.plan().outputs;
         if let Some((name, _)) = outputs.iter().find(|(name, _)| !ports.iter().any(|p| p.name == *name)) {
             let known: Vec<_> = ports.iter().map(|p| format!("`{}`", p.name)).collect();
-            return Err(Error::tensor(format!("the model has no output `{name}`; its outputs are {}", known.join(", "))));
+            return Err(Error::tensor(format!(
+                "the model has no output `{name}`; its outputs are {}",
+                known.join(", ")
+            )));
         }
         let mut slots: Vec<Option<TensorViewMut<'v>>> = ports.iter().map(|_| None).collect();
         for (name, view) in outputs {
@@ -217,8 +228,10 @@ impl Inner {
                 let view = view.reborrow();
                 if view.dtype() != port.dtype || view.shape() != port.shape {
                     let (have, shape) = (view.dtype(), view.shape());
-                    let message =
-                        format!("the output `{name}` is {}{:?}, but {have}{shape:?} is given", port.dtype, port.shape);
+                    let message = format!(
+                        "the output `{name}` is {}{:?}, but {have}{shape:?} is given",
+                        port.dtype, port.shape
+                    );
                     return Err(Error::tensor(message));
                 }
                 *slot = Some(view);

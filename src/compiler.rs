@@ -203,6 +203,11 @@ impl<'m> Compiler<'m> {
         Ok(Rewritten { typed, graph: optimized.graph, log: optimized.log, parameters })
     }
 
+    /// Checks all options and the names, types and shapes of weights, as compiling does first of all.
+    pub fn check(&self) -> Result<(), Error> {
+        self.source_graph().map(|_| ())
+    }
+
     /// The graph as written, with the sources of loaded weights, and the values of all parameters.
     pub fn source_graph(&self) -> Result<(Graph, Parameters), Error> {
         self.check_options()?;
@@ -212,7 +217,11 @@ impl<'m> Compiler<'m> {
     /// The graph as written, with the sizes that the options fix put in.
     pub fn sized_graph(&self) -> Result<Graph, Error> {
         let graph = self.source_graph()?.0;
-        if self.options.sizes.is_empty() { Ok(graph) } else { Ok(rectify_ir::bind::bind(&graph, &self.options.sizes)?) }
+        if self.options.sizes.is_empty() {
+            Ok(graph)
+        } else {
+            Ok(rectify_ir::bind::bind(&graph, &self.options.sizes)?)
+        }
     }
 
     /// Buffers and kernel calls for the sizes that the options fix, without code and parameters.
@@ -248,7 +257,8 @@ impl<'m> Compiler<'m> {
                 });
             }
         }
-        if graph.stage == Stage::Optimized && (self.options.max_rewrites.is_some() || self.options.stop_after.is_some())
+        if graph.stage == Stage::Optimized
+            && (self.options.max_rewrites.is_some() || self.options.stop_after.is_some())
         {
             return Err(Error::option("the model is optimised already: there are no passes to stop"));
         }

@@ -31,7 +31,7 @@ pub enum Error {
     Data(#[from] DataError),
     /// A weights file cannot be read.
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Load(LoadError),
     /// A weights file does not hold what the model needs, or holds more.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -68,12 +68,13 @@ impl Error {
             Error::Read { .. }
             | Error::Model(_)
             | Error::Format { .. }
-            | Error::Sizes(_)
             | Error::Tensor { .. }
             | Error::Data(_)
             | Error::Load(_)
             | Error::Weights(_)
             | Error::Parameter(_) => Fault::Model,
+            Error::Sizes(BindError::Unbound { .. } | BindError::UnknownSymbol { .. }) => Fault::Usage,
+            Error::Sizes(_) => Fault::Model,
             Error::Option { .. } => Fault::Usage,
             Error::System { .. } => Fault::System,
             Error::Internal { .. } => Fault::Bug,
@@ -108,6 +109,15 @@ impl Error {
 
     pub(crate) fn tensor(message: impl Into<String>) -> Error {
         Error::Tensor { message: message.into() }
+    }
+}
+
+impl From<LoadError> for Error {
+    fn from(error: LoadError) -> Error {
+        match error {
+            LoadError::Io { path, source } => Error::Read { path, message: crate::data::io_message(&source) },
+            error => Error::Load(error),
+        }
     }
 }
 

@@ -44,7 +44,7 @@ pub mod machine;
 mod meta;
 mod model;
 #[cfg(feature = "ndarray")]
-mod nd;
+pub mod nd;
 mod outputs;
 mod reference;
 mod session;

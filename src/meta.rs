@@ -22,7 +22,11 @@ impl PortInfo {
     }
 
     pub(crate) fn outputs(graph: &Graph) -> Vec<PortInfo> {
-        graph.outputs.iter().map(|o| PortInfo { name: o.name.clone(), ty: graph.ty(o.value).clone() }).collect()
+        graph
+            .outputs
+            .iter()
+            .map(|o| PortInfo { name: o.name.clone(), ty: graph.ty(o.value).clone() })
+            .collect()
     }
 
     /// The sizes, `None` for symbolic ones.
@@ -46,7 +50,11 @@ impl ParameterInfo {
         let info = |id| {
             let node = graph.node(id);
             let source = node.source()?.clone();
-            Some(ParameterInfo { name: node.name.clone().unwrap_or_default(), ty: node.types[0].clone(), source })
+            Some(ParameterInfo {
+                name: node.name.clone().unwrap_or_default(),
+                ty: node.types[0].clone(),
+                source,
+            })
         };
         graph.params().into_iter().filter_map(info).collect()
     }

@@ -7,7 +7,7 @@ use rectify_ir::Graph;
 use rectify_ir::diag::{Diagnostic, Diagnostics, SourceMap};
 use rectify_ir::export::from_json;
 use rectify_ir::graph::Output;
-use rectify_ir::lang::{self, Loader, NoFiles};
+use rectify_ir::lang::{self, Loader, NoFiles, Program};
 use rectify_ir::op::Op;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,24 +63,14 @@ impl Model {
     }
 
     fn read(file: &str, bytes: &[u8], name: Option<&str>, folder: Option<PathBuf>) -> Result<Model, Error> {
-        let format = |message: String| Error::Format { name: file.to_owned(), message };
-        let text = std::str::from_utf8(bytes).map_err(|e| {
-            format(format!("neither a model in the language nor JSON: byte {} is not text", e.valid_up_to()))
-        })?;
-        if text.trim_start().starts_with('{') {
-            let graph = from_json(text).map_err(|e| format(e.to_string()))?;
-            verified(&graph, file)?;
-            return Ok(Model { graph: Arc::new(graph), warnings: Arc::default(), folder });
-        }
-        let (mut sources, id) = SourceMap::single(file, text);
-        let mut diagnostics = Diagnostics::new();
-        let program = match &folder {
-            Some(folder) => lang::compile(&mut sources, id, &mut Folder(folder), &mut diagnostics),
-            None => lang::compile(&mut sources, id, &mut NoFiles, &mut diagnostics),
+        let (graph, report) = match parse(file, bytes, folder.as_deref())? {
+            Parsed::Graph(graph) => (*graph, Report::default()),
+            Parsed::Program(program, report) => {
+                let fail = |message| Error::Format { name: file.to_owned(), message };
+                (program.select(name).map_err(fail)?, report)
+            }
+            Parsed::Wrong(report) => return Err(Error::Model(Box::new(report))),
         };
-        let report = Report { sources, diagnostics };
-        let Some(program) = program else { return Err(Error::Model(Box::new(report))) };
-        let graph = program.select(name).map_err(format)?;
         Ok(Model { graph: Arc::new(graph), warnings: Arc::new(report), folder })
     }
 
@@ -132,7 +122,10 @@ impl Model {
             let labelled = |id: &&rectify_ir::NodeId| {
                 let node = graph.node(**id);
                 let label = node.name.as_deref().filter(|_| !matches!(node.op, Op::Param(_) | Op::Input));
-                label.is_some_and(|l| l == *name || name.strip_prefix(l).and_then(|r| r.strip_prefix('.')) == Some(node.op.name()))
+                label.is_some_and(|l| {
+                    l == *name
+                        || name.strip_prefix(l).and_then(|r| r.strip_prefix('.')) == Some(node.op.name())
+                })
             };
             if let Some(id) = order.iter().rev().find(labelled).copied() {
                 graph.outputs.push(Output { name: (*name).into(), value: id.into() });
@@ -160,18 +153,50 @@ pub fn check_bytes(name: &str, bytes: &[u8]) -> Result<Report, Error> {
 }
 
 fn check(file: &str, bytes: &[u8], folder: Option<PathBuf>) -> Result<Report, Error> {
-    match Model::read(file, bytes, None, folder) {
-        Ok(model) => {
-            let (_, warnings) = rectify_passes::explain_init(&model.graph);
-            let mut report = Arc::unwrap_or_clone(model.warnings);
-            for warning in warnings {
-                report.push(Diagnostic::warning("W0601-init", warning.to_string()));
-            }
-            Ok(report)
-        }
-        Err(Error::Model(report)) => Ok(*report),
-        Err(error) => Err(error),
+    match parse(file, bytes, folder.as_deref())? {
+        Parsed::Wrong(report) => Ok(report),
+        Parsed::Graph(graph) => Ok(with_init_warnings(Report::default(), &[*graph])),
+        Parsed::Program(program, report) => Ok(with_init_warnings(report, &program.models)),
     }
+}
+
+fn with_init_warnings(mut report: Report, graphs: &[Graph]) -> Report {
+    for warning in graphs.iter().flat_map(|graph| rectify_passes::explain_init(graph).1) {
+        report.push(Diagnostic::warning("W0601-init", warning.to_string()));
+    }
+    report
+}
+
+/// What the bytes of a model file are.
+enum Parsed {
+    /// A dump in JSON.
+    Graph(Box<Graph>),
+    /// A file in the language, with its warnings. It may hold blocks alone.
+    Program(Program, Report),
+    Wrong(Report),
+}
+
+fn parse(file: &str, bytes: &[u8], folder: Option<&Path>) -> Result<Parsed, Error> {
+    let format = |message: String| Error::Format { name: file.to_owned(), message };
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        format(format!("neither a model in the language nor JSON: byte {} is not text", e.valid_up_to()))
+    })?;
+    if text.trim_start().starts_with('{') {
+        let graph = from_json(text).map_err(|e| format(e.to_string()))?;
+        verified(&graph, file)?;
+        return Ok(Parsed::Graph(Box::new(graph)));
+    }
+    let (mut sources, id) = SourceMap::single(file, text);
+    let mut diagnostics = Diagnostics::new();
+    let program = match folder {
+        Some(folder) => lang::compile(&mut sources, id, &mut Folder(folder), &mut diagnostics),
+        None => lang::compile(&mut sources, id, &mut NoFiles, &mut diagnostics),
+    };
+    let report = Report { sources, diagnostics };
+    Ok(match program {
+        Some(program) => Parsed::Program(program, report),
+        None => Parsed::Wrong(report),
+    })
 }
 
 fn read_model_bytes(path: &Path) -> Result<Vec<u8>, Error> {
@@ -186,7 +211,10 @@ fn read_model_bytes(path: &Path) -> Result<Vec<u8>, Error> {
 fn verified(graph: &Graph, name: &str) -> Result<(), Error> {
     rectify_ir::verify::verify(graph).map_err(|violations| {
         let lines: Vec<_> = violations.iter().take(20).map(ToString::to_string).collect();
-        Error::Format { name: name.to_owned(), message: format!("not a sound model:\n  {}", lines.join("\n  ")) }
+        Error::Format {
+            name: name.to_owned(),
+            message: format!("not a sound model:\n  {}", lines.join("\n  ")),
+        }
     })
 }
 

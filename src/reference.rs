@@ -31,10 +31,13 @@ impl Compiled {
             let wide: Vec<f64> = values.into_iter().map(f64::from).collect();
             interp::Tensor::new(shape, wide).ok_or_else(|| "its values do not fit its shape".to_owned())
         };
-        let results = interp::eval(&graph, &given, &mut parameter).map_err(|e| Error::tensor(e.to_string()))?;
+        let results =
+            interp::eval(&graph, &given, &mut parameter).map_err(|e| Error::tensor(e.to_string()))?;
         let mut tensors = Vec::new();
         for (name, port) in inner.output_names.iter().zip(crate::PortInfo::outputs(&inner.graph)) {
-            let result = results.get(name.as_ref()).ok_or_else(|| Error::internal("interpreter", "an output is missing"))?;
+            let result = results
+                .get(name.as_ref())
+                .ok_or_else(|| Error::internal("interpreter", "an output is missing"))?;
             tensors.push(from_interpreter(result)?.convert(port.ty.dtype)?);
         }
         Ok(Outputs { names: inner.output_names.clone(), tensors })

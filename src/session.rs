@@ -77,7 +77,8 @@ impl Current {
         inputs: &[(&str, TensorView<'_>)],
         profiling: bool,
     ) -> Result<&'c mut Current, Error> {
-        let fits = |c: &Current| c.input_shapes.iter().zip(inputs).all(|(shape, (_, view))| shape == view.shape());
+        let fits =
+            |c: &Current| c.input_shapes.iter().zip(inputs).all(|(shape, (_, view))| shape == view.shape());
         if !current.as_ref().is_some_and(fits) {
             let inner = &compiled.inner;
             let views: Vec<_> = inputs.iter().map(|(_, view)| *view).collect();

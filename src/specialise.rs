@@ -8,8 +8,8 @@ use rectify_ir::plan::Plan;
 use rectify_ir::target::Target;
 use rectify_passes::lower::{self, LowerError};
 use rectify_runtime::packs::PackError;
-use rectify_runtime::session::{Code, Executable, RunError, RunOptions, Session};
 use rectify_runtime::profile::Profile;
+use rectify_runtime::session::{Code, Executable, RunError, RunOptions, Session};
 use rectify_runtime::{TensorView, TensorViewMut};
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,17 +45,19 @@ impl Specialisation {
         let (graph, plan) = plan(&inner.graph, inner.kernels.target(), &sizes)?;
         let plan = Arc::new(plan);
         let planned = Instant::now();
-        let kernels = inner.kernels.get(&plan.kernels, inner.threads).map_err(|e| Error::internal("codegen", e))?;
+        let kernels =
+            inner.kernels.get(&plan.kernels, inner.threads).map_err(|e| Error::internal("codegen", e))?;
         let code_bytes = kernels.iter().map(|k| k.code_bytes()).sum();
         let entries = kernels.iter().map(|k| k.entry()).collect();
         let keep_alive = kernels.into_iter().map(|k| Arc::new(k) as Arc<dyn Any + Send + Sync>).collect();
         let compiled = Instant::now();
-        let packs = inner.packs.get_all(&graph, &plan.packs, &inner.parameters, &inner.pool).map_err(pack_error)?;
+        let packs =
+            inner.packs.get_all(&graph, &plan.packs, &inner.parameters, &inner.pool).map_err(pack_error)?;
         let packed = Instant::now();
         let code = Code { entries, keep_alive };
-        let executable = Executable::new(plan.clone(), code, packs).map_err(|e| Error::internal("runtime", e))?;
-        let times =
-            CompileTimes { plan: planned - start, code: compiled - planned, pack: packed - compiled };
+        let executable =
+            Executable::new(plan.clone(), code, packs).map_err(|e| Error::internal("runtime", e))?;
+        let times = CompileTimes { plan: planned - start, code: compiled - planned, pack: packed - compiled };
         let executable = Arc::new(executable);
         Ok(Specialisation { sizes, plan, executable, code_bytes, idle: Mutex::default(), times })
     }

@@ -60,7 +60,10 @@ fn adopt(graph: &mut Graph, file: &WeightFile, file_name: &Arc<str>) -> Result<(
             Some(Source::File { .. } | Source::Data(_)) | None => continue,
         };
         let shape = node.types[0].const_shape().ok_or_else(|| {
-            Error::option(format!("parameter `{tensor}` has the symbolic shape {}: no file can hold it", node.types[0]))
+            Error::option(format!(
+                "parameter `{tensor}` has the symbolic shape {}: no file can hold it",
+                node.types[0]
+            ))
         })?;
         expected.push((id, tensor, node.types[0].dtype, shape));
     }
@@ -73,9 +76,12 @@ fn adopt(graph: &mut Graph, file: &WeightFile, file_name: &Arc<str>) -> Result<(
     if expected.is_empty() {
         return Err(Error::option("the model has no parameters to load"));
     }
-    let as_expected = |(_, name, dtype, shape): &'_ (NodeId, Arc<str>, DType, Vec<usize>)| (name.to_string(), *dtype, shape.clone());
+    let as_expected = |(_, name, dtype, shape): &'_ (NodeId, Arc<str>, DType, Vec<usize>)| {
+        (name.to_string(), *dtype, shape.clone())
+    };
     let owned: Vec<_> = expected.iter().map(as_expected).collect();
-    let mut list: Vec<_> = owned.iter().map(|(name, dtype, shape)| Expected { name, shape, dtype: *dtype }).collect();
+    let mut list: Vec<_> =
+        owned.iter().map(|(name, dtype, shape)| Expected { name, shape, dtype: *dtype }).collect();
     // A layer that is shared appears once in the graph, but two parameters may read one tensor of a file.
     list.sort_by(|a, b| a.name.cmp(b.name));
     list.dedup_by(|a, b| a == b);
@@ -95,7 +101,9 @@ fn check_file(graph: &Graph, name: &str, file: &WeightFile) -> Result<(), Error>
             && wanted.as_ref() == name
         {
             let shape = node.types[0].const_shape();
-            let shape = shape.ok_or_else(|| Error::option(format!("tensor `{tensor}` of `{name}` has a symbolic shape")))?;
+            let shape = shape.ok_or_else(|| {
+                Error::option(format!("tensor `{tensor}` of `{name}` has a symbolic shape"))
+            })?;
             owned.push((tensor.clone(), node.types[0].dtype, shape));
         }
     }
@@ -113,11 +121,11 @@ fn beside(model: &Model, name: &str) -> Result<std::path::PathBuf, Error> {
     if !relative.components().all(|c| matches!(c, Component::Normal(_))) {
         return Err(refuse("weights that a model names lie in its folder"));
     }
-    let folder = model
-        .folder()
-        .ok_or_else(|| refuse("the model has no folder to find this file in; give it as the weights to load"))?;
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let folder = model.folder().ok_or_else(|| {
+        refuse("the model has no folder to find this file in; give it as the weights to load")
+    })?;
     let path = folder.join(relative);
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let outside = || match (path.canonicalize(), folder.canonicalize()) {
         (Ok(path), Ok(folder)) => !path.starts_with(folder),
         // Opening it will tell what is wrong.

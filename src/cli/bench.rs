@@ -61,8 +61,9 @@ pub fn run(args: &Args) -> Outcome {
 
 fn measure(args: &Args) -> Result<Measured, Failure> {
     let opened = args.model.open()?;
-    let inputs = args.inputs.load(&opened.model.inputs(), &args.model.set, args.model.seed, |_| None)?;
     let compiler = args.model.compiler(&opened.model)?;
+    compiler.check()?;
+    let inputs = args.inputs.load(&opened.model.inputs(), &args.model.set, args.model.seed, |_| None)?;
     let progress = Progress::spinner("compiling");
     let start = Instant::now();
     let compiled = compiler.compile()?;

@@ -37,7 +37,8 @@ pub fn run(args: &Args, format: ErrorFormat) -> Outcome {
         }
     }
     if errors + warnings > 0 && format == ErrorFormat::Human {
-        note(&format!("{errors} errors, {warnings} warnings"));
+        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        note(&format!("{}, {}", count(errors, "error"), count(warnings, "warning")));
     }
     if errors > 0 || args.deny_warnings && warnings > 0 { Err(Failure::Told) } else { Ok(()) }
 }

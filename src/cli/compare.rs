@@ -41,6 +41,7 @@ pub fn run(args: &Args) -> Outcome {
     } else {
         opened.model
     };
+    args.model.compiler(&model)?.check()?;
     let ports = model.inputs();
     let inputs =
         args.inputs.load(&ports, &args.model.set, args.model.seed, |name| reference.get(name).cloned())?;

@@ -110,7 +110,9 @@ fn check_options(args: &Args) -> Outcome {
         Stage::Source | Stage::Clif | Stage::Asm => &[Format::Text],
     };
     if args.format.is_some_and(|format| !formats.contains(&format)) {
-        return Err(Failure::usage("this stage has no such format"));
+        let names: Vec<_> = formats.iter().map(|f| format!("{f:?}").to_lowercase()).collect();
+        let failure = Failure::usage("this stage has no such format");
+        return Err(failure.help(format!("it has {}", names.join(", "))));
     }
     let profiled = matches!(args.stage, Stage::Optimized | Stage::Plan);
     if args.with_profile && (!profiled || matches!(args.format, Some(Format::Json))) {

@@ -46,6 +46,7 @@ pub fn run(args: &Args, _format: ErrorFormat) -> Outcome {
     if args.top == Some(0) {
         return Err(Failure::usage("--top takes a number from 1 on"));
     }
+    args.model.compiler(&opened.model)?.check()?;
     let inputs = args.inputs.load(&ports, &args.model.set, args.model.seed, |_| None)?;
     let compiled = args.model.compile(&opened.model)?;
     let outputs = {

@@ -217,14 +217,13 @@ fn luma([r, g, b]: [u8; 3]) -> f32 {
     (299 * u32::from(r) + 587 * u32::from(g) + 114 * u32::from(b)) as f32 / 1000.0
 }
 
-/// Writes a [1, C, H, W], [C, H, W] or [H, W] tensor of values 0 to 1 as an 8-bit picture, C being 1 or 3. Values outside
+/// Writes a [1, C, H, W] or [C, H, W] tensor of values 0 to 1 as an 8-bit picture, C being 1 or 3. Values outside
 /// are clipped; the file's ending tells the format.
 pub fn write_picture(path: &Path, tensor: TensorView<'_>) -> Result<(), DataError> {
     let fail = |message: String| DataError::new(path, message);
     let shape = tensor.shape();
     let (channels, height, width) = match *shape {
         [1, c @ (1 | 3), h, w] | [c @ (1 | 3), h, w] => (c, h, w),
-        [h, w] => (1, h, w),
         _ => {
             return Err(fail(format!("a tensor of shape {shape:?} is no picture"))
                 .help("pictures are [1, C, H, W] with C = 1 or 3"));
