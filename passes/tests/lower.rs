@@ -9,12 +9,23 @@ use rectify_ir::target::{Level, Target};
 use rectify_ir::testing::{self, random_bindings, random_graph, random_inputs, random_param};
 use rectify_passes::{lower, optimize};
 
+const SEEDS: u64 = 150;
+
 /// Lowers, verifies, runs and compares; returns the plan.
 fn check(graph: &Graph, bindings: &Bindings, seed: u64) -> Plan {
+    check_on(graph, bindings, seed, |inputs| inputs)
+}
+
+fn check_on(
+    graph: &Graph,
+    bindings: &Bindings,
+    seed: u64,
+    change: impl Fn(Tensors<f64>) -> Tensors<f64>,
+) -> Plan {
     let bound = bind(graph, bindings).unwrap_or_else(|e| panic!("{e}"));
     let plan = lower(&bound, &Target::new(Level::X86V3)).unwrap_or_else(|e| panic!("{e}\n{bound}"));
     verify(&plan).unwrap_or_else(|e| panic!("{e}\n{plan}\n{bound}"));
-    let inputs: Tensors<f64> = random_inputs(&bound, &Bindings::new(), seed);
+    let inputs: Tensors<f64> = change(random_inputs(&bound, &Bindings::new(), seed));
     let trace = eval_all(&bound, &inputs, &mut |g, id| random_param(g, id, seed))
         .unwrap_or_else(|e| panic!("{e}\n{bound}"));
     let narrow = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect::<Vec<f32>>();
@@ -55,7 +66,7 @@ fn check_text(inputs: &str, body: &str) -> Plan {
 
 #[test]
 fn random_graphs() {
-    for seed in 0..150 {
+    for seed in 0..SEEDS {
         let options = testing::Options {
             operations: 1 + (seed % 14) as usize,
             spatial_rank: 1 + (seed % 5 != 0) as usize,
@@ -66,6 +77,16 @@ fn random_graphs() {
         check(&graph, &random_bindings(&graph, seed, 6), seed);
         let optimized = optimize(&graph, &Default::default()).unwrap_or_else(|e| panic!("{e}")).graph;
         check(&optimized, &random_bindings(&optimized, seed, 6), seed);
+    }
+}
+
+/// Infinities and NaN reach what depends on them and nothing else: padding has no part in any result.
+#[test]
+fn special_values() {
+    for seed in 1000..1060 {
+        let options = testing::Options { operations: 1 + (seed % 8) as usize, ..testing::Options::default() };
+        let graph = random_graph(seed, &options);
+        check_on(&graph, &Bindings::new(), seed, |inputs| testing::with_special_values(inputs, seed, 40));
     }
 }
 

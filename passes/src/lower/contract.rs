@@ -61,13 +61,12 @@ impl Lower<'_> {
     /// node's epilogue. `None` where the family cannot take it.
     pub(super) fn tile_program(
         &mut self,
-        id: NodeId,
-        output: &TileOutput,
-        bias: Option<Value>,
+        call: &TileCall,
         epilogue: bool,
         start: Option<(Program, Vec<TileOperand>)>,
     ) -> Result<Option<TileProgram>, LowerError> {
-        let graph = self.graph;
+        let (graph, id, output) = (self.graph, call.node, &call.output);
+        let (_, bias) = self.split_bias(call.bias);
         let (program, mut operands) = start.unwrap_or_else(|| (Program::acc(), vec![]));
         let mut acc = program.result;
         let mut e = Expression::after(program, operands.len());
@@ -92,17 +91,18 @@ impl Lower<'_> {
             }
         }
         let mut result = TileProgram { program, operands };
-        self.mask_tile(&mut result, output, store);
+        let sums = matches!(call.family, Family::Contract { .. });
+        self.mask_tile(&mut result, output, store, sums);
         Ok(Some(result))
     }
 
-    /// Keeps padded lanes zero.
-    fn mask_tile(&mut self, p: &mut TileProgram, output: &TileOutput, store: Store) {
+    /// Keeps padded lanes zero. Sums of products with zero weights are not, where an input is infinite.
+    fn mask_tile(&mut self, p: &mut TileProgram, output: &TileOutput, store: Store, sums: bool) {
         let channels = output.channels();
         if store != Store::Vector || channels % self.lanes == 0 {
             return;
         }
-        if p.program.maps_zero_to_zero(|k| p.operands[k as usize].zero_padded) {
+        if !sums && p.program.maps_zero_to_zero(|k| p.operands[k as usize].zero_padded) {
             return;
         }
         let format = PackFormat::Channels(ChannelPack {
@@ -127,10 +127,8 @@ impl Lower<'_> {
     /// Emits the call with the node's epilogue in registers, or behind it where the kernel cannot take it.
     pub(super) fn tile_call(&mut self, call: TileCall) -> Result<(), LowerError> {
         let id = call.node;
-        let (param_bias, other_bias) = self.split_bias(call.bias);
-        let fused = self.tile_program(id, &call.output, other_bias, true, None)?;
-        if let Some(program) = fused {
-            return self.emit_tile(&call, param_bias, program);
+        if let Some(program) = self.tile_program(&call, true, None)? {
+            return self.emit_tile(&call, program);
         }
         let out = call.output.view.clone();
         self.raw_tile_call(&call, None)?;
@@ -143,27 +141,22 @@ impl Lower<'_> {
         call: &TileCall,
         start: Option<(Program, Vec<TileOperand>)>,
     ) -> Result<(), LowerError> {
-        let (param_bias, other_bias) = self.split_bias(call.bias);
-        match self.tile_program(call.node, &call.output, other_bias, false, start)? {
-            Some(program) => self.emit_tile(call, param_bias, program),
+        match self.tile_program(call, false, start)? {
+            Some(program) => self.emit_tile(call, program),
             None => Err(self.unsupported(call.node, "its bias cannot be addressed by channel")),
         }
     }
 
     /// A bias that is packed, and one that a step computes.
-    pub(super) fn split_bias(&self, bias: Option<Value>) -> (Option<Value>, Option<Value>) {
+    fn split_bias(&self, bias: Option<Value>) -> (Option<Value>, Option<Value>) {
         match bias {
             Some(b) if self.layout.is_param(b) => (Some(b), None),
             other => (None, other),
         }
     }
 
-    pub(super) fn emit_tile(
-        &mut self,
-        call: &TileCall,
-        bias: Option<Value>,
-        program: TileProgram,
-    ) -> Result<(), LowerError> {
+    pub(super) fn emit_tile(&mut self, call: &TileCall, program: TileProgram) -> Result<(), LowerError> {
+        let (bias, _) = self.split_bias(call.bias);
         let lanes = self.lanes;
         let output = &call.output;
         let Some((store, results)) = output.store(lanes) else {

@@ -111,7 +111,6 @@ impl Lower<'_> {
         let channels = self.input_channels(id, &x, a.groups)?;
         let kernel: i64 = weight[2..].iter().product();
         let bias = node.own_operands().get(2).copied();
-        let (param_bias, other_bias) = self.split_bias(bias);
         let (mut calls, mut empty) = (vec![], vec![]);
         for combination in combinations(&transpose_sectors(graph, id, a)) {
             let part =
@@ -174,13 +173,13 @@ impl Lower<'_> {
         let mut programs = Vec::with_capacity(calls.len());
         if empty.is_empty() {
             for call in &calls {
-                programs.extend(self.tile_program(id, &call.output, other_bias, true, None)?);
+                programs.extend(self.tile_program(call, true, None)?);
             }
         }
         let fused = programs.len() == calls.len();
         for (i, call) in calls.iter().enumerate() {
             match fused {
-                true => self.emit_tile(call, param_bias, programs[i].clone())?,
+                true => self.emit_tile(call, programs[i].clone())?,
                 false => self.raw_tile_call(call, None)?,
             }
         }

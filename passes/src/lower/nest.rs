@@ -478,7 +478,8 @@ fn in_place(request: &NestRequest) -> Vec<usize> {
     if !request.in_place {
         return vec![];
     }
-    let same = |r: &Ref| r.tables.is_empty() && r.axes == request.output.axes;
+    let axes = &request.output.axes;
+    let same = |r: &Ref| r.tables.is_empty() && r.axes.iter().zip(axes).all(|(a, b)| a.moves_like(b));
     (0..request.operands.len()).filter(|k| same(&request.operands[*k])).map(|k| k + 1).collect()
 }
 

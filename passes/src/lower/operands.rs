@@ -196,7 +196,7 @@ impl Lower<'_> {
             (Adjacency::Strided, Store::Strided) => Operand::PixelsStrided,
             (Adjacency::Strided, Store::Vector | Store::Partial) => return Ok(None),
         };
-        let in_place = out.part.is_none() && axes == out.view.axes;
+        let in_place = out.part.is_none() && axes.iter().zip(&out.view.axes).all(|(a, b)| a.moves_like(b));
         let zero_padded = adjacency == Adjacency::Block && axes[out.channel].size > 1;
         Ok(Some(TileOperand { kind, storage: view.storage, base, lanes, zero_padded, in_place }))
     }

@@ -59,8 +59,8 @@ impl Lower<'_> {
             program.binary(Binary::Mul, acc, factor);
         }
         let start = Some((program, operands));
-        if let Some(fused) = self.tile_program(id, &call.output, None, true, start.clone())? {
-            return self.emit_tile(&call, None, fused);
+        if let Some(fused) = self.tile_program(&call, true, start.clone())? {
+            return self.emit_tile(&call, fused);
         }
         let out = call.output.view.clone();
         self.raw_tile_call(&call, start)?;
