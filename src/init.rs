@@ -7,6 +7,7 @@ use rectify_runtime::weights::{SaveEntry, Source as SaveSource, save_safetensors
 use std::io;
 use std::path::Path;
 
+pub use rectify_ir::init::{Dist, Fan, Form, Gain, Init, Scheme};
 pub use rectify_passes::init_analysis::{FanReport, Feeds, GainReport, GainWhy};
 pub use rectify_passes::{InitReport, InitWarning};
 

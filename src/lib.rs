@@ -63,7 +63,7 @@ pub use rectify_ir::bind::{BindError, Bindings};
 pub use rectify_ir::builder::GraphBuilder;
 pub use rectify_ir::target::UnknownLevel;
 pub use rectify_ir::{DType, Dim, Graph, NodeId, Op, TensorType, Value};
-pub use rectify_ir::{diag, dim, export, kernel, plan};
+pub use rectify_ir::{builder, diag, dim, export, kernel, plan};
 pub use rectify_passes::{Log, PassLog, Refusal};
 pub use rectify_runtime::profile::StepTime;
 pub use rectify_runtime::{Element, Pool, Tensor, TensorError, TensorView, TensorViewMut};

@@ -1,3 +1,5 @@
+//! Solving for sizes, and putting them in.
+
 use super::*;
 use crate::graph::Output;
 use crate::op::{Attrs, PoolAttrs, Source};

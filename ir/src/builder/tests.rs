@@ -1,3 +1,5 @@
+//! Graphs from Rust: names, defaults, errors.
+
 use super::*;
 use crate::types::ShapeDisplay;
 

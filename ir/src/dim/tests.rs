@@ -1,3 +1,5 @@
+//! The normal form, divisibility from facts, and overflow.
+
 use super::*;
 
 fn facts() -> DimFacts {

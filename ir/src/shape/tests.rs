@@ -1,3 +1,5 @@
+//! Result types, and what is refused.
+
 use super::*;
 use crate::graph::{EpArg, EpStep, Epilogue, Graph, Node, Provenance};
 use crate::op::{Binary, Op, Unary};

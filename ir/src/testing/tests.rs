@@ -1,3 +1,5 @@
+//! Random graphs are sound and reach every operation.
+
 use super::*;
 use crate::bind::bind;
 use crate::interp::eval_all;

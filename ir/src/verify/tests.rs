@@ -1,3 +1,5 @@
+//! Each rule finds its violation.
+
 use super::*;
 use crate::dim::SymFacts;
 use crate::graph::{EpStep, Epilogue, Output, Provenance, Value};

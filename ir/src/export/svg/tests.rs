@@ -1,3 +1,5 @@
+//! Drawings: well-formed, readable, without overlaps.
+
 use super::*;
 use crate::builder::{ConvSpec, GraphBuilder};
 use crate::testing::{Options, random_graph};
