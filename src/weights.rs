@@ -22,6 +22,7 @@ pub(crate) fn resolve(model: &Model, options: &Options) -> Result<(Graph, Parame
     let given = options.weights.as_deref().map(WeightFile::open).transpose()?;
     let given_name: Option<Arc<str>> = given.as_ref().map(|f| last_name(f.path()).into());
     if let (Some(file), Some(name)) = (given, &given_name) {
+        check_pins(&graph, name, file.path())?;
         adopt(&mut graph, &file, name)?;
         parameters = parameters.with_file(name.clone(), Arc::new(Store(file)));
     }
@@ -35,8 +36,10 @@ pub(crate) fn resolve(model: &Model, options: &Options) -> Result<(Graph, Parame
         .filter(|file| Some(file) != given_name.as_ref())
         .collect();
     for name in named {
-        let file = WeightFile::open(beside(model, &name)?)?;
+        let path = beside(model, &name)?;
+        let file = WeightFile::open(&path)?;
         check_file(&graph, &name, &file)?;
+        check_pins(&graph, &name, &path)?;
         parameters = parameters.with_file(name, Arc::new(Store(file)));
     }
     Ok((graph, parameters))
@@ -112,6 +115,30 @@ fn check_file(graph: &Graph, name: &str, file: &WeightFile) -> Result<(), Error>
     let extra = unused.iter().map(|t| Expected { name: t.name(), shape: t.shape(), dtype: t.dtype() });
     let list = owned.iter().map(|(name, dtype, shape)| Expected { name, shape, dtype: *dtype });
     Ok(check_names(&list.chain(extra).collect::<Vec<_>>(), file)?)
+}
+
+/// Compares the file's contents with the hashes that the model pins them by, if it does.
+fn check_pins(graph: &Graph, name: &str, path: &Path) -> Result<(), Error> {
+    let pin = |id| match graph.node(id).source() {
+        Some(Source::File { file, blake3: Some(pin), .. }) if file.as_ref() == name => Some(pin.clone()),
+        Some(Source::File { .. } | Source::Init(_) | Source::Data(_)) | None => None,
+    };
+    let pins: BTreeSet<Arc<str>> = graph.params().into_iter().filter_map(pin).collect();
+    if pins.is_empty() {
+        return Ok(());
+    }
+    let read =
+        |e: std::io::Error| Error::Read { path: path.to_owned(), message: crate::data::io_message(&e) };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(path).map_err(read)?).map_err(read)?;
+    let found = hasher.finalize().to_hex();
+    match pins.iter().find(|pin| !pin.eq_ignore_ascii_case(&found)) {
+        None => Ok(()),
+        Some(pin) => Err(Error::Format {
+            name: path.display().to_string(),
+            message: format!("the contents are not those that the model names: blake3 {found}, not {pin}"),
+        }),
+    }
 }
 
 /// The place of a file that the model names: in the model's folder.
