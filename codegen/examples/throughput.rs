@@ -1,7 +1,8 @@
 //! Throughput of the kernels on this machine, one thread: `cargo run --release -p rectify-codegen --example throughput`.
 //!
 //! Prints a line per layer with its share of the multiply-add peak that a bare loop reaches. An argument selects the
-//! lines whose name contains it; `--asm` prints the disassembly of the first one instead.
+//! lines whose name contains it; `--asm` prints the disassembly of the first one instead. `--level x86-64-v4` measures
+//! AVX-512 kernels, `x86-64-v3` AVX2 ones; without it, those of 128 bits.
 
 use rectify_codegen::{emit::listing, jit::KernelCache};
 use rectify_ir::kernel::{
@@ -10,8 +11,6 @@ use rectify_ir::kernel::{
 };
 use rectify_ir::target::{Level, Target};
 use std::time::Instant;
-
-const LANES: i64 = 4;
 
 /// A layer to measure: its kernel, arguments, and what one run counts for.
 struct Case {
@@ -28,22 +27,35 @@ struct Case {
 fn main() {
     let mut filter = std::env::args().skip(1).collect::<Vec<_>>();
     let asm = filter.iter().position(|arg| arg == "--asm").map(|index| filter.remove(index)).is_some();
-    let target = Target::new(Level::X86V3);
+    let target = match filter.iter().position(|arg| arg == "--level") {
+        None => Target::new(Level::X86V3),
+        Some(index) => {
+            let level: Level = filter.remove(index + 1).parse().expect("a level");
+            filter.remove(index);
+            Target::wide(level)
+        }
+    };
     let mut cases = vec![
-        conv(&target, 56, 256, 256, 3, false),
-        conv(&target, 56, 256, 256, 3, true),
-        conv(&target, 112, 128, 128, 3, true),
-        conv(&target, 28, 512, 512, 3, true),
-        conv(&target, 14, 512, 512, 3, true),
-        conv(&target, 7, 512, 512, 3, true),
-        conv(&target, 56, 64, 64, 1, true),
-        conv(&target, 56, 64, 256, 1, true),
-        conv(&target, 28, 512, 128, 1, true),
-        conv(&target, 7, 512, 2048, 1, true),
+        conv(&target, 56, 256, 256, 3, 1, false),
+        conv(&target, 56, 256, 256, 3, 1, true),
+        conv(&target, 112, 128, 128, 3, 1, true),
+        conv(&target, 224, 64, 64, 3, 1, true),
+        conv(&target, 28, 512, 512, 3, 1, true),
+        conv(&target, 14, 512, 512, 3, 1, true),
+        conv(&target, 7, 512, 512, 3, 1, true),
+        conv(&target, 28, 128, 256, 3, 2, true),
+        conv(&target, 14, 256, 512, 3, 2, true),
+        conv(&target, 56, 64, 64, 1, 1, true),
+        conv(&target, 56, 64, 256, 1, 1, true),
+        conv(&target, 28, 512, 128, 1, 1, true),
+        conv(&target, 14, 1024, 256, 1, 1, true),
+        conv(&target, 7, 512, 2048, 1, 1, true),
+        stem(&target, 112, 64, 7, 2),
+        stem(&target, 224, 64, 3, 1),
         dense(&target, 25088, 4096),
         dense(&target, 512, 1000),
-        depthwise(56, 144),
-        depthwise(14, 576),
+        depthwise(&target, 56, 144),
+        depthwise(&target, 14, 576),
     ];
     cases.retain(|case| filter.iter().all(|part| case.name.contains(part.as_str())));
     if asm {
@@ -52,7 +64,7 @@ fn main() {
         }
         return;
     }
-    let peak = peak();
+    let peak = peak(&target);
     println!("peak {peak:.1} GFLOP/s");
     let cache = KernelCache::new(target);
     for case in &cases {
@@ -105,33 +117,36 @@ fn prelu() -> Program {
     program
 }
 
-/// A stride-1 convolution with a halo of `size / 2`, blocked layout, bias and PReLU.
-fn conv(target: &Target, map: i64, inputs: i64, outputs: i64, size: i64, fused: bool) -> Case {
-    let halo = size / 2;
-    let wide = map + 2 * halo;
+/// A convolution over a whole blocked input, with bias and PReLU; `map` is the output's.
+fn conv(target: &Target, map: i64, inputs: i64, outputs: i64, size: i64, stride: i64, fused: bool) -> Case {
+    let lanes = i64::from(target.lanes);
+    let wide = (map - 1) * stride + size;
     let tile = Tile::choose(target, map * map, outputs);
     let kernel = Contract {
-        lanes: LANES as u8,
+        lanes: target.lanes,
         tile,
         rank: if size == 1 { 1 } else { 2 },
         table: size > 1,
-        inner: LANES as u8,
+        inner: target.lanes,
         bias: true,
         store: Store::Vector,
         operands: if fused { vec![Operand::PerChannel] } else { vec![] },
         epilogue: if fused { prelu() } else { Program::acc() },
     };
-    let plane = wide * wide * LANES * 4;
+    let plane = wide * wide * lanes * 4;
     let mut offsets = Vec::new();
-    for block in 0..inputs / LANES {
+    for block in 0..inputs / lanes {
         for y in 0..size {
             for x in 0..size {
-                offsets.push(block * plane + (y * wide + x) * LANES * 4);
+                offsets.push(block * plane + (y * wide + x) * lanes * 4);
             }
         }
     }
     let flat = size == 1;
-    let pixel = |row: i64| if flat { vec![LANES * 4] } else { vec![row * LANES * 4, LANES * 4] };
+    let pixel = |row: i64, stride: i64| {
+        let step = stride * lanes * 4;
+        if flat { vec![step] } else { vec![row * step, step] }
+    };
     // Rows of a strip: the input of a strip should fill about a third of the second-level cache.
     let rows = (map * map * inputs * 4 / (400 << 10)).max(1);
     let args = TileArgs {
@@ -140,23 +155,23 @@ fn conv(target: &Target, map: i64, inputs: i64, outputs: i64, size: i64, fused: 
         extents: if flat { vec![map * map] } else { vec![map, map] },
         strip: (map / rows.min(map)).max(1) * map,
         order: TaskOrder::StripMajor,
-        input: Stream { pixel: pixel(wide), ..Stream::default() },
-        output: Stream { block: map * map * LANES * 4, pixel: pixel(map), ..Stream::default() },
+        input: Stream { pixel: pixel(wide, stride), ..Stream::default() },
+        output: Stream { block: map * map * lanes * 4, pixel: pixel(map, 1), ..Stream::default() },
         operands: if fused { vec![Stream::default()] } else { vec![] },
         steps: if flat {
-            StepArgs::Linear { count: inputs / LANES, stride: plane }
+            StepArgs::Linear { count: inputs / lanes, stride: plane }
         } else {
             StepArgs::Table(offsets)
         },
     };
-    let padded = args.oc_groups(&kernel.shape()) * i64::from(tile.vectors) * LANES;
+    let padded = args.oc_groups(&kernel.shape()) * i64::from(tile.vectors) * lanes;
     let mut buffers = vec![outputs * map * map, inputs * wide * wide, inputs * size * size * padded, padded];
     if fused {
         buffers.push(padded);
     }
     Case {
         name: format!(
-            "conv {size}x{size} {map}x{map} {inputs}->{outputs}{}",
+            "conv {size}x{size}/{stride} {map}x{map} {inputs}->{outputs}{}",
             if fused { " prelu" } else { "" }
         ),
         args: args.build(&kernel.shape()).expect("legal arguments"),
@@ -168,15 +183,63 @@ fn conv(target: &Target, map: i64, inputs: i64, outputs: i64, size: i64, fused: 
     }
 }
 
+/// The first convolution of a network: three channels, read from planes.
+fn stem(target: &Target, map: i64, outputs: i64, size: i64, stride: i64) -> Case {
+    let lanes = i64::from(target.lanes);
+    let wide = (map - 1) * stride + size;
+    let tile = Tile::choose(target, map * map, outputs);
+    let kernel = Contract {
+        lanes: target.lanes,
+        tile,
+        rank: 2,
+        table: true,
+        inner: 1,
+        bias: true,
+        store: Store::Vector,
+        operands: vec![Operand::PerChannel],
+        epilogue: prelu(),
+    };
+    let taps = (0..3 * size * size)
+        .map(|tap| ((tap / (size * size) * wide + tap / size % size) * wide + tap % size) * 4)
+        .collect();
+    let args = TileArgs {
+        groups: 1,
+        channels: outputs,
+        extents: vec![map, map],
+        strip: map * 4,
+        order: TaskOrder::StripMajor,
+        input: Stream { pixel: vec![stride * wide * 4, stride * 4], ..Stream::default() },
+        output: Stream {
+            block: map * map * lanes * 4,
+            pixel: vec![map * lanes * 4, lanes * 4],
+            ..Stream::default()
+        },
+        operands: vec![Stream::default()],
+        steps: StepArgs::Table(taps),
+    };
+    let padded = args.oc_groups(&kernel.shape()) * i64::from(tile.vectors) * lanes;
+    let buffers = [outputs * map * map, 3 * wide * wide, 3 * size * size * padded, padded, padded];
+    Case {
+        name: format!("stem {size}x{size}/{stride} {map}x{map} 3->{outputs}"),
+        args: args.build(&kernel.shape()).expect("legal arguments"),
+        tasks: args.tasks(&kernel.shape()),
+        kernel: kernel.into(),
+        flops: (2 * map * map * 3 * outputs * size * size) as f64,
+        bytes: 4.0 * buffers.iter().sum::<i64>() as f64,
+        buffers: buffers.map(|floats| floats as usize).to_vec(),
+    }
+}
+
 /// A dense layer at batch 1.
 fn dense(target: &Target, inputs: i64, outputs: i64) -> Case {
+    let lanes = i64::from(target.lanes);
     let tile = Tile::choose(target, 1, outputs);
     let kernel = Contract {
-        lanes: LANES as u8,
+        lanes: target.lanes,
         tile,
         rank: 1,
         table: false,
-        inner: LANES as u8,
+        inner: target.lanes,
         bias: true,
         store: Store::Partial,
         operands: vec![Operand::PerChannel],
@@ -189,11 +252,11 @@ fn dense(target: &Target, inputs: i64, outputs: i64) -> Case {
         strip: 1,
         order: TaskOrder::StripMajor,
         input: Stream { pixel: vec![inputs * 4], ..Stream::default() },
-        output: Stream { block: LANES * 4, pixel: vec![outputs * 4], ..Stream::default() },
+        output: Stream { block: lanes * 4, pixel: vec![outputs * 4], ..Stream::default() },
         operands: vec![Stream::default()],
-        steps: StepArgs::Linear { count: inputs / LANES, stride: LANES * 4 },
+        steps: StepArgs::Linear { count: inputs / lanes, stride: lanes * 4 },
     };
-    let padded = args.oc_groups(&kernel.shape()) * i64::from(tile.vectors) * LANES;
+    let padded = args.oc_groups(&kernel.shape()) * i64::from(tile.vectors) * lanes;
     Case {
         name: format!("dense {inputs}->{outputs}"),
         args: args.build(&kernel.shape()).expect("legal arguments"),
@@ -206,10 +269,11 @@ fn dense(target: &Target, inputs: i64, outputs: i64) -> Case {
 }
 
 /// A 3x3 depthwise convolution with a halo of 1 and PReLU.
-fn depthwise(map: i64, channels: i64) -> Case {
+fn depthwise(target: &Target, map: i64, channels: i64) -> Case {
+    let lanes = i64::from(target.lanes);
     let wide = map + 2;
     let kernel = Window {
-        lanes: LANES as u8,
+        lanes: target.lanes,
         pixels: 8,
         rank: 2,
         op: WindowOp::MulAdd,
@@ -218,17 +282,17 @@ fn depthwise(map: i64, channels: i64) -> Case {
         operands: vec![Operand::PerChannel],
         epilogue: prelu(),
     };
-    let pixel = |row: i64| vec![row * LANES * 4, LANES * 4];
+    let pixel = |row: i64| vec![row * lanes * 4, lanes * 4];
     let args = TileArgs {
         groups: 1,
         channels,
         extents: vec![map, map],
         strip: map * map,
         order: TaskOrder::StripMajor,
-        input: Stream { block: wide * wide * LANES * 4, pixel: pixel(wide), ..Stream::default() },
-        output: Stream { block: map * map * LANES * 4, pixel: pixel(map), ..Stream::default() },
+        input: Stream { block: wide * wide * lanes * 4, pixel: pixel(wide), ..Stream::default() },
+        output: Stream { block: map * map * lanes * 4, pixel: pixel(map), ..Stream::default() },
         operands: vec![Stream::default()],
-        steps: StepArgs::Table((0..9).map(|tap| (tap / 3 * wide + tap % 3) * LANES * 4).collect()),
+        steps: StepArgs::Table((0..9).map(|tap| (tap / 3 * wide + tap % 3) * lanes * 4).collect()),
     };
     let buffers = [channels * map * map, channels * wide * wide, channels * 9, channels, channels];
     Case {
@@ -244,12 +308,11 @@ fn depthwise(map: i64, channels: i64) -> Case {
 
 /// GFLOP/s of independent multiply-adds that touch no memory: a contraction whose operands stay in the first-level
 /// cache cannot do better.
-fn peak() -> f64 {
-    use rectify_codegen::emit::cranelift;
+fn peak(target: &Target) -> f64 {
+    use rectify_codegen::emit;
     use rectify_codegen::jit;
     use rectify_codegen::tile::{ARGUMENTS, Builder, VectorOp, Width, build::at};
-    let target = Target::new(Level::X86V3);
-    let mut builder = Builder::new(4, true);
+    let mut builder = Builder::new(target.lanes, true);
     let factor = builder.splat(0.999);
     let sums: Vec<_> = (0..12).map(|_| builder.splat(1.0)).collect();
     builder.repeat(ARGUMENTS[3], |builder| {
@@ -262,16 +325,16 @@ fn peak() -> f64 {
     for &sum in &sums {
         builder.store(at(ARGUMENTS[4], 0), sum, Width::Full);
     }
-    let code = cranelift::emit(&builder.finish(), &target).expect("legal code");
-    let kernel = &jit::link(&[code], &target).expect("code memory")[0];
+    let code = emit::emit(&builder.finish(), target).expect("legal code");
+    let kernel = &jit::link(&[code], target).expect("code memory")[0];
     let mut scratch = [0f32; 16];
-    let rounds = 2_000_000;
+    let rounds = 2000;
     let mut best = f64::INFINITY;
-    for _ in 0..20 {
+    for _ in 0..2000 {
         let start = Instant::now();
-        // Safety: the code stores 16 bytes to the scratch and touches nothing else.
+        // Safety: the code stores a vector to the scratch and touches nothing else.
         unsafe { kernel.call(&[], &[], 0, rounds, scratch.as_mut_ptr().cast()) };
         best = best.min(start.elapsed().as_secs_f64());
     }
-    rounds as f64 * 4.0 * 12.0 * 8.0 / best / 1e9
+    rounds as f64 * 4.0 * 12.0 * 2.0 * f64::from(target.lanes) / best / 1e9
 }

@@ -28,25 +28,49 @@ fn reduce(builder: &mut Builder, shape: &TileShape, task: &Task, height: usize) 
         builder.int(IntOp::Const(0))
     };
     let steps = builder.int(slot(task.args, slot::STEPS));
-    let step_bytes = shape.inner as usize * vectors * bytes;
+    let Unroll { steps: unroll, rows } = Unroll::new(shape, height);
+    let (inner, row_bytes) = (shape.inner as usize, vectors * bytes);
+    // Tiles of one pixel are bound by memory anyway; weights of plain inputs are few and stay in the first level.
+    let ahead = builder.lanes() > 4 && height > 1 && inner > 1;
+    let part = |builder: &mut Builder, offset: I, at_weights: usize| {
+        if ahead {
+            for line in (0..rows * row_bytes).step_by(64) {
+                builder.prefetch(at(weights, at_weights + WEIGHTS_AHEAD_BYTES + line));
+            }
+        }
+        for row in 0..rows {
+            let at_row = at_weights + row * row_bytes;
+            products(builder, &accumulators, &pixels, offset, row * 4, weights, at_row);
+        }
+    };
     let run = |builder: &mut Builder, unroll: usize| {
         for step in 0..unroll {
-            let offset = if shape.table { builder.int(slot(offsets, step)) } else { offsets };
-            for row in 0..shape.inner as usize {
-                let at_row = step * step_bytes + row * vectors * bytes;
-                products(builder, &accumulators, &pixels, offset, row * 4, weights, at_row);
+            let place = if shape.table { slot(offsets, step) } else { IntOp::Copy(offsets) };
+            let offset = builder.int(place);
+            if ahead && !shape.table {
+                prefetch_input(builder, task, &pixels, offset);
+            }
+            if rows < inner {
+                builder.repeat_const((inner / rows) as i64, |builder| {
+                    part(builder, offset, 0);
+                    builder.bump(weights, (rows * row_bytes) as i64);
+                    builder.bump(offset, rows as i64 * 4);
+                });
+            } else {
+                part(builder, offset, step * inner * row_bytes);
             }
             if !shape.table {
                 let stride = builder.int(slot(task.args, slot::STEP_STRIDE));
                 builder.advance(offsets, stride);
             }
         }
-        builder.bump(weights, (unroll * step_bytes) as i64);
+        if rows == inner {
+            builder.bump(weights, (unroll * inner * row_bytes) as i64);
+        }
         if shape.table {
             builder.bump(offsets, unroll as i64 * 8);
         }
     };
-    let unroll = unroll(shape, height);
     let (rounds, rest) = builder.split(steps, unroll);
     builder.repeat(rounds, |builder| run(builder, unroll));
     if unroll > 1 {
@@ -55,11 +79,39 @@ fn reduce(builder: &mut Builder, shape: &TileShape, task: &Task, height: usize) 
     accumulators
 }
 
-/// Steps of one loop round: about eight reduction elements for tall tiles, so that the loop's own cost vanishes.
-/// The lowest tiles run once per strip at most and are not worth the code.
-fn unroll(shape: &TileShape, height: usize) -> usize {
-    let elements = if height * shape.vectors as usize >= 8 { 8 } else { 4 };
-    (elements / shape.inner as usize).max(1).next_power_of_two()
+/// Weights are fetched this far ahead: they stream from the second or third level of cache.
+const WEIGHTS_AHEAD_BYTES: usize = 4096;
+
+/// Fetches the input of the next of linear steps: these jump by whole planes, which the CPU does not foresee.
+fn prefetch_input(builder: &mut Builder, task: &Task, pixels: &[I], offset: I) {
+    let stride = builder.int(slot(task.args, slot::STEP_STRIDE));
+    let next = builder.int(IntOp::Add(offset, stride));
+    for &pixel in pixels {
+        builder.prefetch(indexed(pixel, next, 0));
+    }
+}
+
+/// The size of a loop round.
+struct Unroll {
+    /// Steps of a round, a power of two.
+    steps: usize,
+    /// Rows (of `inner`) of a step that are straight code; the rows of a step are a loop if that is not all.
+    rows: usize,
+}
+
+impl Unroll {
+    /// About a hundred multiply-adds: the loop's own cost vanishes, and the code stays in the cache of decoded
+    /// instructions. The lowest tiles run once per strip at most and are not worth the code.
+    fn new(shape: &TileShape, height: usize) -> Unroll {
+        let elements = match height * shape.vectors as usize {
+            24.. => 4,
+            8.. => 8,
+            _ => 4,
+        };
+        let inner = shape.inner as usize;
+        let rows = if inner % elements == 0 { elements } else { inner };
+        Unroll { steps: (elements / inner).max(1).next_power_of_two(), rows: rows.min(inner) }
+    }
 }
 
 /// Accumulators set to the bias or to zero.

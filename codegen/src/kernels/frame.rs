@@ -193,35 +193,60 @@ impl Walk {
         let extent = builder.int(slot(args, slot::EXTENTS + 3));
         let end = builder.int(IntOp::AddConst(index, height as i64));
         builder.if_else(
-            compare(end, IntCompare::Lt, extent),
+            compare(end, IntCompare::Le, extent),
             |builder| {
                 self.row(builder, shape, height);
                 builder.set(index, IntOp::Copy(end));
+                self.wrap(builder, 3);
             },
             |builder| {
                 let place = builder.int(IntOp::Copy(scratch));
-                builder.repeat_const(height as i64, |builder| {
-                    for (stream, &cursor) in self.cursors.iter().enumerate() {
-                        builder.store_int(at(place, stream * shape.pixels as usize * 8), cursor);
-                        let stride = builder.int(slot(args, Walk::stride(stream)));
-                        builder.advance(cursor, stride);
-                    }
-                    builder.bump(place, 8);
-                    self.carry(builder, 3);
+                let left = builder.int(IntOp::Const(height as i64));
+                builder.while_(compare_const(left, IntCompare::Gt, 0), |builder| {
+                    let to_end = builder.int(IntOp::Sub(extent, index));
+                    let count = builder.least(left, Right::Register(to_end));
+                    self.part(builder, shape, place, count);
+                    builder.advance(index, count);
+                    builder.set(left, IntOp::Sub(left, count));
+                    self.wrap(builder, 3);
                 });
             },
         );
     }
 
-    /// As `tile`, for pixels that do not wrap.
+    /// As `tile`, for pixels of one row.
     fn row(&self, builder: &mut Builder, shape: &TileShape, height: usize) {
         let [_, args, _, _, scratch] = ARGUMENTS;
+        // Copies: the originals live for the whole task, and are spilled where registers are few.
+        let base = builder.int(IntOp::Copy(scratch));
         for (stream, &cursor) in self.cursors.iter().enumerate() {
             let stride = builder.int(slot(args, Walk::stride(stream)));
+            let place = builder.int(IntOp::Copy(cursor));
             for pixel in 0..height {
-                builder.store_int(at(scratch, (stream * shape.pixels as usize + pixel) * 8), cursor);
-                builder.advance(cursor, stride);
+                builder.store_int(at(base, (stream * shape.pixels as usize + pixel) * 8), place);
+                builder.advance(place, stride);
             }
+            builder.set(cursor, IntOp::Copy(place));
+        }
+    }
+
+    /// Writes the addresses of `count` pixels of one row, and moves `place` over them.
+    fn part(&self, builder: &mut Builder, shape: &TileShape, place: I, count: I) {
+        let args = ARGUMENTS[1];
+        let target = builder.int(IntOp::Copy(place));
+        let strides: Vec<I> =
+            (0..self.cursors.len()).map(|stream| builder.int(slot(args, Walk::stride(stream)))).collect();
+        let places: Vec<I> = self.cursors.iter().map(|&cursor| builder.int(IntOp::Copy(cursor))).collect();
+        builder.repeat(count, |builder| {
+            for (stream, (&place, &stride)) in places.iter().zip(&strides).enumerate() {
+                builder.store_int(at(target, stream * shape.pixels as usize * 8), place);
+                builder.advance(place, stride);
+            }
+            builder.bump(target, 8);
+        });
+        builder.set(place, IntOp::Copy(target));
+        for (&cursor, &place) in self.cursors.iter().zip(&places) {
+            builder.set(cursor, IntOp::Copy(place));
         }
     }
 
@@ -230,14 +255,13 @@ impl Walk {
         slot::stream(stream) + slot::PIXEL + 3
     }
 
-    /// Advances the index of a dim, and wraps it.
-    fn carry(&self, builder: &mut Builder, dim: usize) {
+    /// Wraps the index of a dim if it has reached its extent, and advances the next slower one.
+    fn wrap(&self, builder: &mut Builder, dim: usize) {
         let args = ARGUMENTS[1];
         if dim == self.lead {
             return;
         }
         let index = self.indices[dim - self.lead - 1];
-        builder.bump(index, 1);
         let extent = builder.int(slot(args, slot::EXTENTS + dim));
         builder.if_(compare(index, IntCompare::Eq, extent), |builder| {
             builder.set(index, IntOp::Const(0));
@@ -245,7 +269,10 @@ impl Walk {
                 let carry = builder.int(slot(args, slot::stream(stream) + slot::CARRY + dim));
                 builder.advance(cursor, carry);
             }
-            self.carry(builder, dim - 1);
+            if let Some(slower) = (dim - self.lead - 1).checked_sub(1) {
+                builder.bump(self.indices[slower], 1);
+            }
+            self.wrap(builder, dim - 1);
         });
     }
 }

@@ -6,7 +6,6 @@
 //! 4. Functions of four lanes count none: their vectors are whole or one element.
 
 use super::*;
-use std::collections::HashSet;
 
 /// What is wrong, with the statement in text form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +16,14 @@ pub fn verify(function: &Function) -> Result<(), Violation> {
     if !function.lanes.is_power_of_two() || !(4..=16).contains(&function.lanes) {
         return Err(Violation(format!("{} lanes", function.lanes)));
     }
-    let mut set = Set { function, ints: ARGUMENTS.into_iter().collect(), vectors: HashSet::new() };
+    let mut set = Set {
+        function,
+        ints: vec![false; function.ints as usize],
+        vectors: vec![false; function.vectors as usize],
+    };
+    for argument in ARGUMENTS {
+        set.define_int(argument)?;
+    }
     set.block(&function.body)
 }
 
@@ -25,8 +31,8 @@ pub fn verify(function: &Function) -> Result<(), Violation> {
 #[derive(Clone)]
 struct Set<'a> {
     function: &'a Function,
-    ints: HashSet<I>,
-    vectors: HashSet<V>,
+    ints: Vec<bool>,
+    vectors: Vec<bool>,
 }
 
 impl Set<'_> {
@@ -79,8 +85,8 @@ impl Set<'_> {
                     let (mut yes, mut no) = (self.clone(), self.clone());
                     yes.block(then)?;
                     no.block(otherwise)?;
-                    self.ints = yes.ints.intersection(&no.ints).copied().collect();
-                    self.vectors = yes.vectors.intersection(&no.vectors).copied().collect();
+                    self.ints = both(&yes.ints, &no.ints);
+                    self.vectors = both(&yes.vectors, &no.vectors);
                 }
             }
         }
@@ -105,12 +111,12 @@ impl Set<'_> {
 
     fn read(&self, ints: &[I], vectors: &[V], what: &dyn std::fmt::Display) -> Result<(), Violation> {
         for register in ints {
-            if !self.ints.contains(register) {
+            if !self.ints.get(register.0 as usize).is_some_and(|set| *set) {
                 return Err(Violation(format!("`{what}` reads {register} before it is set")));
             }
         }
         for register in vectors {
-            if !self.vectors.contains(register) {
+            if !self.vectors.get(register.0 as usize).is_some_and(|set| *set) {
                 return Err(Violation(format!("`{what}` reads {register} before it is set")));
             }
         }
@@ -118,20 +124,26 @@ impl Set<'_> {
     }
 
     fn define_int(&mut self, register: I) -> Result<(), Violation> {
-        if register.0 >= self.function.ints {
-            return Err(Violation(format!("{register} of {} integer registers", self.function.ints)));
+        match self.ints.get_mut(register.0 as usize) {
+            Some(set) => *set = true,
+            None => return Err(Violation(format!("{register} of {} integer registers", self.function.ints))),
         }
-        self.ints.insert(register);
         Ok(())
     }
 
     fn define_vector(&mut self, register: V) -> Result<(), Violation> {
-        if register.0 >= self.function.vectors {
-            return Err(Violation(format!("{register} of {} vector registers", self.function.vectors)));
+        match self.vectors.get_mut(register.0 as usize) {
+            Some(set) => *set = true,
+            None => {
+                return Err(Violation(format!("{register} of {} vector registers", self.function.vectors)));
+            }
         }
-        self.vectors.insert(register);
         Ok(())
     }
+}
+
+fn both(a: &[bool], b: &[bool]) -> Vec<bool> {
+    a.iter().zip(b).map(|(a, b)| *a && *b).collect()
 }
 
 #[cfg(test)]

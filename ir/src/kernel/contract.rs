@@ -101,13 +101,14 @@ impl Contract {
 impl Tile {
     /// The tile with the least padded work for a layer of this many pixels and channels per group.
     ///
-    /// With 16 registers: `P * V + V + 1 <= 16`, one register less without fused multiply-add. Weights that are
-    /// used by one pixel alone come straight from memory, which leaves `P = 1` up to 12 accumulators.
+    /// The registers hold accumulators, a row of weights and a broadcast input: `P * V + V + 1 <= 16` or 32, one less
+    /// without fused multiply-add. Weights that are used by one pixel alone come straight from memory, which leaves
+    /// `P = 1` up to 12 accumulators, or 16.
     pub fn choose(target: &Target, pixels: i64, channels: i64) -> Tile {
         let lanes = i64::from(target.lanes);
         let vectors = ((channels + lanes - 1) / lanes).max(1);
         let candidates: &[(u8, u8)] = match (target.vector_registers, target.fma) {
-            (32.., _) => &[(14, 2), (9, 3), (6, 4), (12, 1), (4, 6), (3, 8), (2, 12), (1, 16)],
+            (32.., _) => &[(14, 2), (9, 3), (6, 4), (14, 1), (4, 6), (3, 7), (2, 10), (1, 16), (1, 8)],
             (_, true) => &[(6, 2), (4, 3), (8, 1), (3, 3), (2, 5), (2, 4), (1, 8)],
             (_, false) => &[(6, 2), (4, 2), (8, 1), (3, 3), (2, 4), (1, 8)],
         };
@@ -144,5 +145,35 @@ mod tests {
         assert_eq!(choose(1, 4096), (1, 8));
         assert_eq!(choose(49, 512), (6, 2));
         assert_eq!(choose(3136, 3).1, 1);
+    }
+
+    #[test]
+    fn wide_tiles_follow_the_layer() {
+        let choose = |level, pixels, channels| {
+            let tile = Tile::choose(&Target::wide(level), pixels, channels);
+            (tile.pixels, tile.vectors)
+        };
+        for pixels in [3136, 784, 196, 49] {
+            assert_eq!(choose(Level::X86V4, pixels, 512), (14, 2));
+            assert_eq!(choose(Level::X86V3, pixels, 512), (6, 2));
+        }
+        assert_eq!(choose(Level::X86V4, 3136, 48), (9, 3));
+        assert_eq!(choose(Level::X86V4, 3136, 12), (14, 1));
+        assert_eq!(choose(Level::X86V3, 3136, 24), (4, 3));
+        assert_eq!(choose(Level::X86V4, 1, 4096), (1, 16));
+        assert_eq!(choose(Level::X86V3, 1, 4096), (1, 8));
+    }
+
+    #[test]
+    fn tiles_fit_the_registers() {
+        for target in [Target::new(Level::X86V3), Target::wide(Level::X86V3), Target::wide(Level::X86V4)] {
+            for pixels in [1, 2, 3, 5, 16, 49, 196, 3136] {
+                for channels in (1..300).step_by(7) {
+                    let Tile { pixels, vectors } = Tile::choose(&target, pixels, channels);
+                    let weights = if pixels == 1 { 0 } else { vectors };
+                    assert!(pixels * vectors + weights + 1 <= target.vector_registers, "{pixels}x{vectors}");
+                }
+            }
+        }
     }
 }
