@@ -310,11 +310,33 @@ impl Reader<'_> {
             let size = &x.shape[axis];
             let from_end = match d.as_const() {
                 Some(c) if c < 0 && !(is_end && step < 0 && c == -1) => Dim::Const(c).add(size)?,
-                _ => d,
+                _ => d.clone(),
             };
-            let (Some(v), Some(n)) = (from_end.as_const(), size.as_const()) else { return Ok(from_end) };
-            let (low, high) = if step > 0 { (0, n) } else { (if is_end { -1 } else { 0 }, n - 1) };
-            Ok(Dim::Const(v.clamp(low.min(high), high)))
+            let (low, high) = match (step > 0, is_end) {
+                (true, _) => (Dim::Const(0), size.clone()),
+                (false, true) => (Dim::Const(-1), size.sub(&Dim::Const(1))?),
+                (false, false) => (Dim::Const(0), size.sub(&Dim::Const(1))?),
+            };
+            // What exporters write for "to the end" and, with a negative step, for "to the beginning".
+            match d.as_const() {
+                Some(c) if c >= i64::from(i32::MAX) => return Ok(high),
+                Some(c) if c <= i64::from(i32::MIN) => return Ok(low),
+                Some(_) | None => {}
+            }
+            let below = low.sub(&from_end)?.bounds(self.facts);
+            let above = from_end.sub(&high)?.bounds(self.facts);
+            match (below, above) {
+                // In the axis for every legal size; at an end that lies before its start, the slice is empty.
+                ((_, Some(..=0)), (_, Some(..=0))) => Ok(from_end),
+                ((Some(0..), _), _) => Ok(low),
+                (_, (Some(0..), _)) => Ok(high),
+                _ => {
+                    let name = if is_end { "ends" } else { "starts" };
+                    let message = format!("{from_end} may lie outside of the axis of size {size}");
+                    let help = format!("say in the `where` clause how large {size} is, for example `{size} >= 8`");
+                    Err(AttrError::at(name, message).help(help))
+                }
+            }
         };
         let zip = |dims: Vec<Dim>, is_end| -> Result<Vec<Dim>, AttrError> {
             dims.into_iter().zip(&axes).zip(&steps).map(|((d, a), s)| place(d, *a, *s, is_end)).collect()
@@ -671,4 +693,34 @@ fn resize_attrs(a: &ResizeAttrs) -> Vec<(&'static str, AttrValue)> {
     };
     attrs.push(("coords", word(coords)));
     attrs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Slices axis 1 of [1, W] with W >= 4.
+    fn slice(starts: i64, ends: i64, step: i64) -> Result<(String, String), String> {
+        let mut facts = DimFacts::default();
+        facts.entry("W").min = 4;
+        let x = TensorType::f32([Dim::Const(1), Dim::sym("W")]);
+        let int = |v| AttrValue::List(vec![AttrValue::Int(v)]);
+        let attrs = [("axes", int(1)), ("starts", int(starts)), ("ends", int(ends)), ("steps", int(step))];
+        let attrs = attrs.into_iter().map(|(k, v)| (k.to_string(), v)).collect();
+        match Op::build("slice", &attrs, &[&x], &facts) {
+            Ok(Op::Slice { starts, ends, .. }) => Ok((starts[0].to_string(), ends[0].to_string())),
+            Ok(op) => Err(op.name().into()),
+            Err(e) => Err(e.message),
+        }
+    }
+
+    #[test]
+    fn slices_of_symbolic_axes_stay_inside() {
+        let ok = |a: &str, b: &str| Ok((a.to_string(), b.to_string()));
+        assert_eq!(slice(1, -1, 1), ok("1", "W - 1"));
+        assert_eq!(slice(-4, i64::MAX, 1), ok("W - 4", "W"));
+        assert_eq!(slice(-1, i64::MIN / 4, -1), ok("W - 1", "-1"));
+        assert!(slice(0, 1000, 1).unwrap_err().contains("may lie outside"));
+        assert!(slice(-5, i64::MAX, 1).unwrap_err().contains("may lie outside"));
+    }
 }
