@@ -74,3 +74,8 @@ pub use specialise::CompileTimes;
 pub mod ops {
     pub use rectify_ir::op::table::{AttrKind, AttrSpec, Category, OPS, OpSpec, Operand, OperandKind, find};
 }
+
+/// The examples of the README run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
