@@ -212,34 +212,28 @@ impl Inner {
         outputs: &'v mut [(&str, TensorViewMut<'_>)],
     ) -> Result<Vec<TensorViewMut<'v>>, Error> {
         let ports = &specialisation.plan().outputs;
-        if let Some((name, _)) = outputs.iter().find(|(name, _)| !ports.iter().any(|p| p.name == *name)) {
-            let known: Vec<_> = ports.iter().map(|p| format!("`{}`", p.name)).collect();
-            return Err(Error::tensor(format!(
-                "the model has no output `{name}`; its outputs are {}",
-                known.join(", ")
-            )));
-        }
         let mut slots: Vec<Option<TensorViewMut<'v>>> = ports.iter().map(|_| None).collect();
         for (name, view) in outputs {
-            for (slot, port) in slots.iter_mut().zip(ports).filter(|(_, port)| port.name == *name) {
-                if slot.is_some() {
-                    return Err(Error::tensor(format!("the output `{name}` is given twice")));
-                }
-                let view = view.reborrow();
-                if view.dtype() != port.dtype || view.shape() != port.shape {
-                    let (have, shape) = (view.dtype(), view.shape());
-                    let message = format!(
-                        "the output `{name}` is {}{:?}, but {have}{shape:?} is given",
-                        port.dtype, port.shape
-                    );
-                    return Err(Error::tensor(message));
-                }
-                *slot = Some(view);
-                break;
+            let Some(at) = ports.iter().position(|p| p.name == *name) else {
+                let known: Vec<_> = ports.iter().map(|p| format!("`{}`", p.name)).collect();
+                let known = known.join(", ");
+                return Err(Error::tensor(format!(
+                    "the model has no output `{name}`; its outputs are {known}"
+                )));
+            };
+            let (port, view) = (&ports[at], view.reborrow());
+            if view.dtype() != port.dtype || view.shape() != port.shape {
+                let (have, shape) = (view.dtype(), view.shape());
+                let want = format!("{}{:?}", port.dtype, port.shape);
+                return Err(Error::tensor(format!(
+                    "the output `{name}` is {want}, but {have}{shape:?} is given"
+                )));
+            }
+            if slots[at].replace(view).is_some() {
+                return Err(Error::tensor(format!("the output `{name}` is given twice")));
             }
         }
-        let missing = slots.iter().position(Option::is_none);
-        match missing {
+        match slots.iter().position(Option::is_none) {
             Some(at) => Err(Error::tensor(format!("the output `{}` is missing", ports[at].name))),
             None => Ok(slots.into_iter().flatten().collect()),
         }

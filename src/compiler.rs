@@ -184,7 +184,7 @@ impl<'m> Compiler<'m> {
     /// The optimised graph and the record of how it came about, without code and parameters.
     ///
     /// `after` is shown the graph after each pass.
-    pub fn optimize(&self, after: Option<&dyn Fn(&'static str, &Graph)>) -> Result<Rewritten, Error> {
+    pub fn optimize(&self, after: Option<&AfterPass<'_>>) -> Result<Rewritten, Error> {
         self.check_options()?;
         let (typed, parameters) = weights::resolve(self.model, &self.options)?;
         let options = passes::Options {
@@ -265,6 +265,9 @@ impl<'m> Compiler<'m> {
         target(self.options.target).map(|_| ())
     }
 }
+
+/// Is shown a pass' name and the graph that it left.
+pub type AfterPass<'a> = dyn Fn(&'static str, &Graph) + 'a;
 
 /// A graph after the passes.
 #[derive(Clone)]

@@ -52,7 +52,7 @@ mod specialise;
 mod weights;
 
 pub use compiled::Compiled;
-pub use compiler::{Compiler, Precision, Rewritten, pass_names};
+pub use compiler::{AfterPass, Compiler, Precision, Rewritten, pass_names};
 pub use data::DataError;
 pub use error::{Error, Fault, Report};
 pub use machine::TargetLevel;

@@ -71,10 +71,9 @@ impl Case {
         let mut commands = Vec::new();
         let mut file: Option<(PathBuf, String)> = None;
         for line in self.input.lines() {
-            if line.starts_with(">>>> ") || line.starts_with("$ ") {
-                if let Some((path, text)) = file.take() {
-                    std::fs::write(path, text).expect("a file of the case");
-                }
+            let ends = line.starts_with(">>>> ") || line.starts_with("$ ");
+            if let Some((path, text)) = file.take_if(|_| ends) {
+                std::fs::write(path, text).expect("a file of the case");
             }
             if let Some(name) = line.strip_prefix(">>>> ") {
                 file = Some((folder.join(name), String::new()));
