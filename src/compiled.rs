@@ -12,6 +12,7 @@ use rectify_ir::bind::{self, Bindings};
 use rectify_ir::plan::Plan;
 use rectify_passes::Log;
 use rectify_runtime::packs::{PackCache, Parameters};
+use rectify_runtime::pool::default_threads;
 use rectify_runtime::{Pool, Tensor, TensorView, TensorViewMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,10 +51,9 @@ impl Compiled {
         let Rewritten { typed, graph, log, parameters } = rewritten;
         let pool = match (&options.pool, options.threads) {
             (Some(pool), _) => pool.clone(),
-            // The process' pool has as many threads as the machine allows; fewer are a matter of asking for fewer.
             (None, None) => Pool::global().clone(),
-            (None, Some(1)) => Pool::new(1),
-            (None, Some(threads)) if threads <= Pool::global().threads() => Pool::global().clone(),
+            (None, Some(threads)) if threads > 1 && threads == default_threads() => Pool::global().clone(),
+            // Parameters are packed by all threads of a pool, so fewer threads are a pool of their own.
             (None, Some(threads)) => Pool::new(threads),
         };
         let threads = options.threads.unwrap_or_else(|| pool.threads()).min(pool.threads());

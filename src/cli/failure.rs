@@ -7,6 +7,7 @@ use rectify::diag::{Diagnostic, Severity};
 use rectify::{DataError, Error, Fault, Report};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Why a command did not succeed.
 pub enum Failure {
@@ -126,9 +127,21 @@ pub fn show(severity: Severity, message: &str, help: Option<&str>, format: Error
     write_stderr(&text);
 }
 
+/// True where everything on stderr is JSON.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Makes notes follow the format of errors, so that programs can read all of stderr.
+pub fn set_format(format: ErrorFormat) {
+    JSON.store(format == ErrorFormat::Json, Ordering::Relaxed);
+}
+
 /// A note of what happens, not an error.
 pub fn note(message: &str) {
-    write_stderr(&clean(message));
+    if JSON.load(Ordering::Relaxed) {
+        write_stderr(&serde_json::json!({ "severity": "note", "message": message }).to_string());
+    } else {
+        write_stderr(&clean(message));
+    }
 }
 
 /// All diagnostics of a model, each with its source lines.

@@ -86,6 +86,7 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let format = cli.error_format;
+    failure::set_format(format);
     panic::set_hook(Box::new(|info| {
         let mut seen = PANIC.lock().unwrap_or_else(|e| e.into_inner());
         // The first panic is the cause; others follow from it.
