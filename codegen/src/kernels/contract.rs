@@ -109,7 +109,7 @@ impl Unroll {
             _ => 4,
         };
         let inner = shape.inner as usize;
-        let rows = if inner % elements == 0 { elements } else { inner };
+        let rows = if inner.is_multiple_of(elements) { elements } else { inner };
         Unroll { steps: (elements / inner).max(1).next_power_of_two(), rows: rows.min(inner) }
     }
 }

@@ -181,6 +181,9 @@ fn store(builder: &mut Builder, shape: &TileShape, result: V, place: I, count: I
             compare_const(count, IntCompare::Eq, lanes),
             |builder| builder.store(at(place, 0), result, Width::Full),
             |builder| {
+                if lanes > 4 {
+                    return builder.store(at(place, 0), result, Width::First(count));
+                }
                 let four = builder.int(IntOp::Const(4));
                 scatter(builder, shape, result, place, count, four);
             },

@@ -1,13 +1,14 @@
 //! Generator of `nest` kernels: affine loops with moving addresses.
 //!
 //! Each operand has an address that moves with the loops; a table has one of its own, and what it holds is added
-//! where the deepest of its dims is entered. The dim that is walked in vectors is split in whole vectors and single
-//! elements, both done by the same code at two widths.
+//! where the deepest of its dims is entered. The dim that is walked in vectors is split in whole vectors and a rest,
+//! both done by the same code at two widths: the rest is single elements where vectors have four lanes, else one vector
+//! of which only the first lanes count.
 
 use super::math::Constants;
 use super::program::{evaluate, maximum, minimum};
-use crate::tile::build::{Builder, at, indexed, slot};
-use crate::tile::{ARGUMENTS, Function, I, IntOp, Right, V, VectorOp, Width};
+use crate::tile::build::{Builder, at, compare_const, indexed, slot};
+use crate::tile::{ARGUMENTS, Function, I, IntCompare, IntOp, Right, V, VectorOp, Width};
 use rectify_ir::kernel::nest::{self, slot};
 use rectify_ir::kernel::{Access, Nest, Reduce, Vectorise};
 use rectify_ir::target::Target;
@@ -192,13 +193,16 @@ impl Generator<'_> {
         } else {
             let lanes = builder.lanes();
             let (vectors, rest) = builder.split(count, lanes);
-            for (count, width, step) in [(vectors, Width::Full, lanes as i64), (rest, Width::One, 1)] {
-                builder.repeat(count, |builder| {
-                    let inner = self.enter(builder, &place, dim);
-                    self.element(builder, &inner, width);
-                    self.advance(builder, &place, dim, step);
-                });
-            }
+            builder.repeat(vectors, |builder| {
+                let inner = self.enter(builder, &place, dim);
+                self.element(builder, &inner, Width::Full);
+                self.advance(builder, &place, dim, lanes as i64);
+            });
+            self.rest(builder, rest, &mut |builder, width| {
+                let inner = self.enter(builder, &place, dim);
+                self.element(builder, &inner, width);
+                self.advance(builder, &place, dim, 1);
+            });
         }
     }
 
@@ -240,10 +244,20 @@ impl Generator<'_> {
                 builder.bump(index, bytes as i64);
             });
         }
-        builder.repeat(rest, |builder| {
-            value(builder, Width::One, 0);
+        self.rest(builder, rest, &mut |builder, width| {
+            value(builder, width, 0);
             builder.bump(index, 4);
         });
+    }
+
+    /// The elements that fill no vector: one by one, or the first lanes of one vector.
+    fn rest(&self, builder: &mut Builder, count: I, body: &mut dyn FnMut(&mut Builder, Width)) {
+        if builder.lanes() == 4 {
+            builder.repeat(count, |builder| body(builder, Width::One));
+        } else {
+            builder
+                .if_(compare_const(count, IntCompare::Gt, 0), |builder| body(builder, Width::First(count)));
+        }
     }
 
     /// Computes and stores the output at an address, or a vector of them.
@@ -282,7 +296,7 @@ impl Generator<'_> {
     ) -> V {
         let address = at(place.cursors[stream], 0);
         builder.vector(match (width, self.access(stream, vector_dim)) {
-            (Width::Full, Access::Zero) => VectorOp::LoadSplat(address),
+            (Width::Full | Width::First(_), Access::Zero) => VectorOp::LoadSplat(address),
             (width, _) => VectorOp::Load(address, width),
         })
     }
@@ -376,7 +390,15 @@ impl Generator<'_> {
             rest
         };
         if let Some(tail) = tail {
-            builder.repeat(rest, |builder| accumulate(builder, tail, Width::One, 1));
+            self.rest(builder, rest, &mut |builder, width| match width {
+                Width::First(count) => {
+                    let inner = self.enter(builder, &place, dim);
+                    let value = self.body(builder, &inner, width);
+                    let sum = combine(builder, reduce, accumulators[0], value);
+                    builder.set_vector(accumulators[0], VectorOp::Keep(count, sum, accumulators[0]));
+                }
+                Width::Full | Width::One => accumulate(builder, tail, width, 1),
+            });
         }
     }
 

@@ -41,9 +41,13 @@ fn everything() -> Program {
 }
 
 fn samples() -> Vec<Descriptor> {
+    samples_of(4)
+}
+
+fn samples_of(lanes: u8) -> Vec<Descriptor> {
     let contract = |store, tile, table, inner, epilogue| {
         Descriptor::Contract(Contract {
-            lanes: 4,
+            lanes,
             tile,
             rank: 2,
             table,
@@ -64,7 +68,7 @@ fn samples() -> Vec<Descriptor> {
         contract(Store::Strided, big, true, 1, everything()),
         contract(Store::Partial, Tile { pixels: 1, vectors: 8 }, false, 4, prelu.clone()),
         Descriptor::Window(Window {
-            lanes: 4,
+            lanes,
             pixels: 8,
             rank: 2,
             op: WindowOp::Max,
@@ -74,7 +78,7 @@ fn samples() -> Vec<Descriptor> {
             epilogue: prelu,
         }),
         Descriptor::Nest(Nest {
-            lanes: 4,
+            lanes,
             element: Element::F32,
             output_dims: 2,
             reduce_dims: 1,
@@ -92,10 +96,10 @@ fn samples() -> Vec<Descriptor> {
 
 #[test]
 fn x86_levels_use_their_features_only() {
-    for (level, allowed) in [
-        (Level::X86V1, vec![CpuidFeature::SSE, CpuidFeature::SSE2]),
+    for (target, allowed) in [
+        (Target::new(Level::X86V1), vec![CpuidFeature::SSE, CpuidFeature::SSE2]),
         (
-            Level::X86V2,
+            Target::new(Level::X86V2),
             vec![
                 CpuidFeature::SSE,
                 CpuidFeature::SSE2,
@@ -107,7 +111,7 @@ fn x86_levels_use_their_features_only() {
             ],
         ),
         (
-            Level::X86V3,
+            Target::new(Level::X86V3),
             vec![
                 CpuidFeature::SSE,
                 CpuidFeature::SSE2,
@@ -123,6 +127,21 @@ fn x86_levels_use_their_features_only() {
                 CpuidFeature::LZCNT,
             ],
         ),
+        (
+            Target::wide(Level::X86V3),
+            vec![CpuidFeature::SSE, CpuidFeature::AVX, CpuidFeature::AVX2, CpuidFeature::FMA],
+        ),
+        (
+            Target::wide(Level::X86V4),
+            vec![
+                CpuidFeature::SSE,
+                CpuidFeature::AVX,
+                CpuidFeature::AVX512F,
+                CpuidFeature::AVX512DQ,
+                CpuidFeature::AVX512BW,
+                CpuidFeature::AVX512VL,
+            ],
+        ),
     ] {
         let plain = [
             CpuidFeature::INTEL8086,
@@ -134,8 +153,8 @@ fn x86_levels_use_their_features_only() {
             CpuidFeature::CMOV,
             CpuidFeature::MULTIBYTENOP,
         ];
-        for descriptor in samples() {
-            let code = kernels::compile(&descriptor, &Target::new(level)).expect("a legal kernel");
+        for descriptor in samples_of(target.lanes) {
+            let code = kernels::compile(&descriptor, &target).expect("a legal kernel");
             for instruction in Decoder::with_ip(64, &code.bytes, 0, DecoderOptions::NONE) {
                 // The code ends in a pool of constants, which is not code.
                 if instruction.is_invalid() || instruction.mnemonic() == iced_x86::Mnemonic::Ret {
@@ -144,7 +163,8 @@ fn x86_levels_use_their_features_only() {
                 for feature in instruction.cpuid_features() {
                     assert!(
                         allowed.contains(feature) || plain.contains(feature),
-                        "{level}: `{instruction}` needs {feature:?} in {descriptor}"
+                        "{}: `{instruction}` needs {feature:?} in {descriptor}",
+                        target.level
                     );
                 }
                 assert!(

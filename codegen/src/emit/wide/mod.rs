@@ -23,6 +23,8 @@ mod machine;
 mod scan;
 mod select;
 mod spill;
+#[cfg(test)]
+mod tests;
 mod vectors;
 
 use super::{Code, EmitError};
@@ -40,21 +42,23 @@ pub fn emit(function: &tile::Function, target: &Target) -> Result<Code, EmitErro
         (16, Level::X86V4) => true,
         (lanes, level) => return Err(EmitError::Unsupported(format!("{lanes} lanes at {level}"))),
     };
-    let mut code = select::select(function);
     let pools = scan::Pools::new(if wide { 32 } else { 16 });
+    let (mut code, places) = allocated(function, &pools)?;
+    Ok(Code { bytes: encode::encode(&mut code, &places, wide)?, alignment: 64 })
+}
+
+/// Machine instructions, and the place of each of their registers.
+fn allocated(
+    function: &tile::Function,
+    pools: &scan::Pools,
+) -> Result<(machine::Code, Vec<scan::Place>), EmitError> {
+    let mut code = select::select(function);
     for _ in 0..MAX_ROUNDS {
         let intervals = liveness::intervals(&mut code);
-        match scan::allocate(&code, &intervals, &pools) {
-            Ok(places) => {
-                let bytes = encode::encode(&mut code, &places, wide)?;
-                return Ok(Code { bytes, alignment: 64 });
-            }
-            Err(spilled) => {
-                if spilled.iter().any(|reg| code.tiny[reg.0 as usize]) {
-                    break;
-                }
-                spill::rewrite(&mut code, &spilled);
-            }
+        match scan::allocate(&code, &intervals, pools) {
+            Ok(places) => return Ok((code, places)),
+            Err(spilled) if spilled.iter().any(|reg| code.tiny[reg.0 as usize]) => break,
+            Err(spilled) => spill::rewrite(&mut code, &spilled),
         }
     }
     Err(EmitError::Unsupported("a function that runs out of registers".to_string()))
