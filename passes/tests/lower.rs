@@ -13,17 +13,18 @@ const SEEDS: u64 = 150;
 
 /// Lowers, verifies, runs and compares; returns the plan.
 fn check(graph: &Graph, bindings: &Bindings, seed: u64) -> Plan {
-    check_on(graph, bindings, seed, |inputs| inputs)
+    check_on(&Target::new(Level::X86V3), graph, bindings, seed, |inputs| inputs)
 }
 
 fn check_on(
+    target: &Target,
     graph: &Graph,
     bindings: &Bindings,
     seed: u64,
     change: impl Fn(Tensors<f64>) -> Tensors<f64>,
 ) -> Plan {
     let bound = bind(graph, bindings).unwrap_or_else(|e| panic!("{e}"));
-    let plan = lower(&bound, &Target::new(Level::X86V3)).unwrap_or_else(|e| panic!("{e}\n{bound}"));
+    let plan = lower(&bound, target).unwrap_or_else(|e| panic!("{e}\n{bound}"));
     verify(&plan).unwrap_or_else(|e| panic!("{e}\n{plan}\n{bound}"));
     let inputs: Tensors<f64> = change(random_inputs(&bound, &Bindings::new(), seed));
     let trace = eval_all(&bound, &inputs, &mut |g, id| random_param(g, id, seed))
@@ -80,13 +81,26 @@ fn random_graphs() {
     }
 }
 
+/// Blocks of 8 and 16 channels, as wider vectors have them.
+#[test]
+fn wide_blocks() {
+    for seed in 500..560 {
+        let graph = random_graph(seed, &testing::Options::default());
+        let target = Target { lanes: [8, 16][seed as usize % 2], ..Target::new(Level::X86V4) };
+        check_on(&target, &graph, &Bindings::new(), seed, |inputs| inputs);
+    }
+}
+
 /// Infinities and NaN reach what depends on them and nothing else: padding has no part in any result.
 #[test]
 fn special_values() {
     for seed in 1000..1060 {
         let options = testing::Options { operations: 1 + (seed % 8) as usize, ..testing::Options::default() };
         let graph = random_graph(seed, &options);
-        check_on(&graph, &Bindings::new(), seed, |inputs| testing::with_special_values(inputs, seed, 40));
+        let target = Target::new(Level::X86V3);
+        check_on(&target, &graph, &Bindings::new(), seed, |inputs| {
+            testing::with_special_values(inputs, seed, 40)
+        });
     }
 }
 
@@ -213,6 +227,22 @@ fn moves() {
             "x |> conv(20, kernel: 1) |> depth_to_space(2, mode: crd) |> prelu |> conv(4, kernel: 3, pad: 1)",
         ),
         ("1, 4, 4, 5", "x |> conv(27, kernel: 1) |> depth_to_space(3)"),
+        (
+            "2, 3, 4, 5",
+            "x |> conv(24, kernel: 3, pad: 1) |> depth_to_space(2) |> prelu |> conv(4, kernel: 3, pad: 1)",
+        ),
+        (
+            "2, 8, 4, 5",
+            "x |> conv(24, kernel: 3, pad: 1, bias: none) |> depth_to_space(2, mode: crd) |> prelu |> conv(4, kernel: 1)",
+        ),
+        (
+            "1, 10, 4, 5",
+            "x |> conv(10, kernel: 1) |> conv(20, kernel: 3, pad: 1) |> depth_to_space(2, mode: crd)",
+        ),
+        (
+            "1, 6, 4, 5",
+            "let s = x |> conv(16, kernel: 1) |> depth_to_space(2)\n(x |> conv_transpose(4, kernel: 2, stride: 2)) + s",
+        ),
         ("1, 4, 4, 5", "x |> conv(4, kernel: 1) |> depth_to_space(2) |> relu"),
         ("1, 6, 4, 5", "x |> conv(6, kernel: 1) |> resize(scale: 2) |> conv(4, kernel: 3, pad: 1)"),
         ("1, 6, 4, 5", "x |> conv(6, kernel: 1) |> resize(scale: [1.5, 2], mode: linear) |> relu"),

@@ -3,6 +3,7 @@
 use super::operands::{Lanes, TileOperand, TileOutput};
 use super::program::Expression;
 use super::storage::{DraftStep, StorageId};
+use super::view::View;
 use super::{Lower, LowerError};
 use rectify_ir::graph::{NodeId, Value};
 use rectify_ir::kernel::{
@@ -37,9 +38,26 @@ pub(crate) struct TileCall {
     pub input_pixel: Vec<i64>,
     /// Byte offsets of the reduction steps.
     pub steps: Vec<i64>,
-    pub weights: Option<StorageId>,
-    pub bias: Option<Value>,
+    /// Storage and byte offset of the packed weights.
+    pub weights: Option<(StorageId, i64)>,
+    pub bias: Bias,
     pub multiply_adds: u64,
+}
+
+/// What accumulators start from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Bias {
+    None,
+    /// A value per channel: packed if it is a parameter, else added by the program.
+    Value(Value),
+    /// Packed already, for the kernel's tile: storage and byte offset.
+    Packed(StorageId, i64),
+}
+
+impl Bias {
+    pub fn of(value: Option<Value>) -> Bias {
+        value.map_or(Bias::None, Bias::Value)
+    }
 }
 
 /// A node's epilogue as a program, with its operands.
@@ -66,11 +84,12 @@ impl Lower<'_> {
         start: Option<(Program, Vec<TileOperand>)>,
     ) -> Result<Option<TileProgram>, LowerError> {
         let (graph, id, output) = (self.graph, call.node, &call.output);
-        let (_, bias) = self.split_bias(call.bias);
         let (program, mut operands) = start.unwrap_or_else(|| (Program::acc(), vec![]));
         let mut acc = program.result;
         let mut e = Expression::after(program, operands.len());
-        if let Some(bias) = bias {
+        if let Bias::Value(bias) = call.bias
+            && !self.layout.is_param(bias)
+        {
             let load = e.value(graph, bias, vec![output.channel]);
             acc = e.binary(Binary::Add, acc, load);
         }
@@ -147,16 +166,25 @@ impl Lower<'_> {
         }
     }
 
-    /// A bias that is packed, and one that a step computes.
-    fn split_bias(&self, bias: Option<Value>) -> (Option<Value>, Option<Value>) {
-        match bias {
-            Some(b) if self.layout.is_param(b) => (Some(b), None),
-            other => (None, other),
+    /// Emits the calls that together make a node's result. All take the epilogue in registers, or none does.
+    pub(super) fn tile_calls(
+        &mut self,
+        id: NodeId,
+        calls: &[TileCall],
+        out: &View,
+    ) -> Result<(), LowerError> {
+        let mut programs = Vec::with_capacity(calls.len());
+        for call in calls {
+            programs.extend(self.tile_program(call, true, None)?);
         }
+        if programs.len() == calls.len() {
+            return calls.iter().zip(programs).try_for_each(|(call, program)| self.emit_tile(call, program));
+        }
+        calls.iter().try_for_each(|call| self.raw_tile_call(call, None))?;
+        self.epilogue_in_place(id, out)
     }
 
     pub(super) fn emit_tile(&mut self, call: &TileCall, program: TileProgram) -> Result<(), LowerError> {
-        let (bias, _) = self.split_bias(call.bias);
         let lanes = self.lanes;
         let output = &call.output;
         let Some((store, results)) = output.store(lanes) else {
@@ -191,7 +219,11 @@ impl Lower<'_> {
         let (channels, groups) = (output.channels(), output.groups);
         let steps = linear(&call.steps);
         let rank = extents.len() as u8;
-        let has_bias = bias.is_some();
+        let has_bias = match call.bias {
+            Bias::None => false,
+            Bias::Value(value) => self.layout.is_param(value),
+            Bias::Packed(..) => true,
+        };
         let (kernel, tile_pixels, width, depth) = match call.family {
             Family::Contract { tile, inner } => {
                 let kernel = Contract {
@@ -239,9 +271,13 @@ impl Lower<'_> {
         };
         let (strip, order) = work.strips(i64::from(self.target.l2_bytes));
         let mut pointers = vec![(output.view.storage, output.view.base), call.input];
-        pointers.extend(call.weights.map(|w| (w, 0)));
-        if let Some(bias) = bias {
-            pointers.push((self.channel_pack(bias, groups, channels, width), 0));
+        pointers.extend(call.weights);
+        match call.bias {
+            Bias::Value(bias) if has_bias => {
+                pointers.push((self.channel_pack(bias, groups, channels, width), 0));
+            }
+            Bias::Packed(storage, offset) => pointers.push((storage, offset)),
+            Bias::Value(_) | Bias::None => {}
         }
         let first = pointers.len();
         pointers.extend(program.operands.iter().map(|o| (o.storage, o.base)));

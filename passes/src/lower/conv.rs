@@ -1,26 +1,25 @@
-//! Convolutions: direct contraction over taps and channel blocks; depthwise ones as windows; transposed ones as one
-//! stride-1 contraction for each sector of the output.
+//! Convolutions: direct contraction over taps and channel blocks; depthwise ones as windows.
 
-use super::contract::{Family, TileCall};
-use super::demand::{Fill, conv_windows, demand, is_depthwise, transpose_sectors};
+use super::contract::{Bias, Family, TileCall};
+use super::demand::{Fill, conv_windows, demand, is_depthwise};
 use super::layout::sizes;
-use super::nest::{self, NestRequest};
-use super::operands::{Lattice, TileOutput};
-use super::program::Expression;
+use super::operands::TileOutput;
+use super::storage::StorageId;
 use super::view::{Axis, View};
-use super::window::Sector;
+use super::window::Window;
 use super::{Lower, LowerError};
-use rectify_ir::graph::{NodeId, Value};
-use rectify_ir::kernel::{SourceOrder, WeightPack, WindowOp};
-use rectify_ir::op::{ConvAttrs, ConvTransposeAttrs};
+use rectify_ir::graph::NodeId;
+use rectify_ir::kernel::{PackFormat, SourceOrder, WeightPack, WindowOp};
+use rectify_ir::op::ConvAttrs;
 
 /// How a contraction walks the channels of its input.
-struct Channels {
-    /// Consecutive floats of a step, steps over the channels of a group, bytes between those and between groups.
-    inner: i64,
-    count: i64,
-    stride: i64,
-    group: i64,
+pub(crate) struct Channels {
+    /// Consecutive floats of a step.
+    pub inner: i64,
+    /// Byte offsets of the steps over the channels of a group.
+    pub offsets: Vec<i64>,
+    /// Bytes between groups.
+    pub group: i64,
 }
 
 impl Lower<'_> {
@@ -29,15 +28,7 @@ impl Lower<'_> {
         let node = self.graph.node(id);
         let windows = conv_windows(self.graph, id, a);
         let weight = sizes(self.graph, node.operands[1]);
-        let rows = spatial_strides(&x);
-        let mut taps = vec![0i64];
-        for (w, row) in windows.iter().zip(&rows) {
-            taps = taps.iter().flat_map(|t| (0..w.kernel).map(move |k| t + k * w.dilation * row)).collect();
-        }
-        let corner: i64 = windows.iter().zip(&rows).map(|(w, row)| w.before * row).sum();
-        let input = (x.storage, x.base - corner);
-        let mut pixel = vec![x.axes[0].stride().unwrap_or(0)];
-        pixel.extend(windows.iter().zip(&rows).map(|(w, row)| w.stride * row));
+        let Walk { input, taps, pixel } = Walk::new(&windows, &x);
         let out = self.result(id)?;
         let products = out.shape().iter().product::<i64>() * weight[1..].iter().product::<i64>();
         let bias = node.own_operands().get(2).copied();
@@ -55,7 +46,7 @@ impl Lower<'_> {
                 vectors: 1,
                 inner: 1,
             };
-            let storage = self.pack(weights, rectify_ir::kernel::PackFormat::Weights(pack));
+            let storage = self.pack(weights, PackFormat::Weights(pack));
             let input_block = block_stride(&x.axes[1]);
             return self.tile_call(TileCall {
                 node: id,
@@ -65,8 +56,8 @@ impl Lower<'_> {
                 input_group: 0,
                 input_pixel: pixel,
                 steps: taps,
-                weights: Some(storage),
-                bias,
+                weights: Some((storage, 0)),
+                bias: Bias::of(bias),
                 multiply_adds: products as u64,
             });
         }
@@ -86,8 +77,7 @@ impl Lower<'_> {
             inner: channels.inner as u8,
         };
         let storage = self.pack_weights(id, weights, pack)?;
-        let steps =
-            (0..channels.count).flat_map(|c| taps.iter().map(move |t| c * channels.stride + t)).collect();
+        let steps = channels.offsets.iter().flat_map(|c| taps.iter().map(move |t| c + t)).collect();
         self.tile_call(TileCall {
             node: id,
             family: Family::Contract { tile, inner: channels.inner },
@@ -96,114 +86,14 @@ impl Lower<'_> {
             input_group: channels.group,
             input_pixel: pixel,
             steps,
-            weights: Some(storage),
-            bias,
+            weights: Some((storage, 0)),
+            bias: Bias::of(bias),
             multiply_adds: products as u64,
         })
     }
 
-    pub(super) fn conv_transpose(&mut self, id: NodeId, a: &ConvTransposeAttrs) -> Result<(), LowerError> {
-        let x = self.conv_input(id)?;
-        let (graph, out) = (self.graph, self.result(id)?);
-        let node = graph.node(id);
-        let weight = sizes(graph, node.operands[1]);
-        let rows = spatial_strides(&x);
-        let channels = self.input_channels(id, &x, a.groups)?;
-        let kernel: i64 = weight[2..].iter().product();
-        let bias = node.own_operands().get(2).copied();
-        let (mut calls, mut empty) = (vec![], vec![]);
-        for combination in combinations(&transpose_sectors(graph, id, a)) {
-            let part =
-                Lattice { start: combination.iter().map(|s| s.first).collect(), step: a.stride.clone() };
-            let mut view = out.clone();
-            for (i, s) in combination.iter().enumerate() {
-                view = view
-                    .slice(2 + i, s.first, a.stride[i], s.count)
-                    .ok_or_else(|| self.unsupported(id, "its result cannot be strided"))?;
-            }
-            // Taps of all axes: source index and byte offset.
-            let mut taps = vec![(0i64, 0i64)];
-            for (i, s) in combination.iter().enumerate() {
-                let (row, size) = (rows[i], weight[2 + i]);
-                let next = |(tap, offset): &(i64, i64)| {
-                    let (tap, offset) = (*tap, *offset);
-                    s.taps.iter().map(move |(k, index)| (tap * size + k, offset + index * row))
-                };
-                taps = taps.iter().flat_map(next).collect();
-            }
-            if taps.is_empty() {
-                empty.push(view);
-                continue;
-            }
-            let pixels = view.shape().iter().enumerate().filter(|(i, _)| *i != 1).map(|(_, n)| n).product();
-            let tile = self.tile(pixels, weight[1]);
-            let mut output = image_output(&view, a.groups, i64::from(tile.vectors) * self.lanes);
-            output.part = Some(part);
-            let pack = WeightPack {
-                groups: a.groups as u32,
-                out_channels: weight[1] as u32,
-                in_channels: (weight[0] / a.groups) as u32,
-                source_taps: kernel as u32,
-                taps: taps.iter().map(|(tap, _)| *tap as u32).collect(),
-                order: SourceOrder::InOutTap,
-                lanes: self.lanes as u8,
-                vectors: tile.vectors,
-                inner: channels.inner as u8,
-            };
-            let storage = self.pack_weights(id, node.operands[1], pack)?;
-            let mut pixel = vec![x.axes[0].stride().unwrap_or(0)];
-            pixel.extend(&rows);
-            let steps =
-                (0..channels.count).flat_map(|c| taps.iter().map(move |(_, t)| c * channels.stride + t));
-            let products = view.shape().iter().product::<i64>() * weight[0] / a.groups * taps.len() as i64;
-            calls.push(TileCall {
-                node: id,
-                family: Family::Contract { tile, inner: channels.inner },
-                output,
-                input: (x.storage, x.base),
-                input_group: channels.group,
-                input_pixel: pixel,
-                steps: steps.collect(),
-                weights: Some(storage),
-                bias,
-                multiply_adds: products as u64,
-            });
-        }
-        // All sectors take the epilogue, or none.
-        let mut programs = Vec::with_capacity(calls.len());
-        if empty.is_empty() {
-            for call in &calls {
-                programs.extend(self.tile_program(call, true, None)?);
-            }
-        }
-        let fused = programs.len() == calls.len();
-        for (i, call) in calls.iter().enumerate() {
-            match fused {
-                true => self.emit_tile(call, programs[i].clone())?,
-                false => self.raw_tile_call(call, None)?,
-            }
-        }
-        for view in empty {
-            self.bias_alone(id, &view, bias)?;
-        }
-        if fused { Ok(()) } else { self.epilogue_in_place(id, &out) }
-    }
-
-    /// Output elements that no tap reaches.
-    fn bias_alone(&mut self, id: NodeId, out: &View, bias: Option<Value>) -> Result<(), LowerError> {
-        let label = self.label(id);
-        let mut e = Expression::empty(0);
-        match bias {
-            Some(bias) => e.value(self.graph, bias, vec![1]),
-            None => e.constant(0.0),
-        };
-        let (body, loads) = e.finish();
-        let operands = loads.iter().map(|load| self.operand(load, out)).collect();
-        nest::emit(&mut self.draft, NestRequest::map(id, &label, out, operands, body))
-    }
-
     /// The convolution's input with the halo that it asks for.
-    fn conv_input(&mut self, id: NodeId) -> Result<View, LowerError> {
+    pub(super) fn conv_input(&mut self, id: NodeId) -> Result<View, LowerError> {
         match demand(self.graph, &self.layout, id, self.lanes) {
             Some(d) => self.in_form(d.value, d.form, &d.halo, Fill::Zero),
             None => Err(self.unsupported(id, "it has no input")),
@@ -211,18 +101,65 @@ impl Lower<'_> {
     }
 
     /// Steps over the input channels of a group.
-    fn input_channels(&self, id: NodeId, x: &View, groups: i64) -> Result<Channels, LowerError> {
+    pub(super) fn input_channels(&self, id: NodeId, x: &View, groups: i64) -> Result<Channels, LowerError> {
         let axis = &x.axes[1];
         let channels = axis.size / groups;
         if self.is_blocked(x) && (groups == 1 || channels % self.lanes == 0) {
-            let stride = block_stride(axis);
-            let count = (channels + self.lanes - 1) / self.lanes;
-            return Ok(Channels { inner: self.lanes, count, stride, group: count * stride });
+            let block = block_stride(axis);
+            let inner = step_width(channels, self.lanes);
+            let per_block = if inner > self.lanes / 2 { 1 } else { self.lanes / inner };
+            let count = (channels + inner - 1) / inner;
+            let offsets = (0..count).map(|i| i / per_block * block + i % per_block * inner * 4).collect();
+            return Ok(Channels { inner, offsets, group: channels / self.lanes * block });
         }
         match axis.stride() {
-            Some(stride) => Ok(Channels { inner: 1, count: channels, stride, group: channels * stride }),
+            Some(stride) => {
+                let offsets = (0..channels).map(|c| c * stride).collect();
+                Ok(Channels { inner: 1, offsets, group: channels * stride })
+            }
             None => Err(self.unsupported(id, "its groups of input channels cannot be addressed")),
         }
+    }
+}
+
+/// Input channels of one step in blocked layout: all lanes of a block, or a part of it where padding the last block
+/// would cost more than an eighth of the products.
+pub(super) fn step_width(channels: i64, lanes: i64) -> i64 {
+    let padded = (channels + lanes - 1) / lanes * lanes;
+    if 8 * padded <= 9 * channels {
+        return lanes;
+    }
+    if channels < lanes {
+        return channels;
+    }
+    let mut part = lanes;
+    while channels % part != 0 {
+        part /= 2;
+    }
+    if part >= 4 { part } else { lanes }
+}
+
+/// How windows move over their input.
+pub(super) struct Walk {
+    /// Storage and offset of the first window's first tap.
+    pub input: (StorageId, i64),
+    /// Byte offsets of the taps.
+    pub taps: Vec<i64>,
+    /// Byte strides of the batch and the spatial axes.
+    pub pixel: Vec<i64>,
+}
+
+impl Walk {
+    pub fn new(windows: &[Window], x: &View) -> Walk {
+        let rows = spatial_strides(x);
+        let (mut taps, mut corner) = (vec![0i64], 0);
+        let mut pixel = vec![x.axes[0].stride().unwrap_or(0)];
+        for (w, row) in windows.iter().zip(&rows) {
+            taps = taps.iter().flat_map(|t| (0..w.kernel).map(move |k| t + k * w.dilation * row)).collect();
+            corner += w.before * row;
+            pixel.push(w.stride * row);
+        }
+        Walk { input: (x.storage, x.base - corner), taps, pixel }
     }
 }
 
@@ -239,17 +176,4 @@ pub(super) fn image_output(view: &View, groups: i64, width: i64) -> TileOutput {
 /// Bytes between blocks of channels.
 pub(super) fn block_stride(axis: &Axis) -> i64 {
     if axis.parts.len() > 1 { axis.parts[0].stride } else { 0 }
-}
-
-/// One sector of each axis, in every way.
-fn combinations(axes: &[Vec<Sector>]) -> Vec<Vec<&Sector>> {
-    let mut all: Vec<Vec<&Sector>> = vec![vec![]];
-    for sectors in axes {
-        let with = |head: &Vec<_>| {
-            let head: Vec<&Sector> = head.clone();
-            sectors.iter().map(move |s| [head.clone(), vec![s]].concat())
-        };
-        all = all.iter().flat_map(with).collect();
-    }
-    all
 }

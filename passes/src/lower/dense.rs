@@ -1,6 +1,6 @@
 //! Dense layers and matrix products, and weights that are packed at run time because a step computes them.
 
-use super::contract::{Family, TileCall};
+use super::contract::{Bias, Family, TileCall};
 use super::layout::sizes;
 use super::nest::{self, NestRequest, Ref, RefTable};
 use super::operands::TileOutput;
@@ -57,8 +57,8 @@ impl Lower<'_> {
             input_group: 0,
             input_pixel: x.axes[..rows].iter().map(|a| a.stride().unwrap_or(0)).collect(),
             steps: f.steps,
-            weights: Some(storage),
-            bias: operands.get(2).copied(),
+            weights: Some((storage, 0)),
+            bias: Bias::of(operands.get(2).copied()),
             multiply_adds: (pixels * weight[0] * weight[1]) as u64,
         })
     }
@@ -92,11 +92,11 @@ impl Lower<'_> {
             let channels = if flat.is_exact() { blocks.len() as i64 * lanes } else { axis.size };
             return Features { inner: lanes, channels, taps: taps.len() as i64, steps };
         }
-        if let Some(4) = flat.stride()
-            && axis.size % lanes == 0
-        {
-            let steps = (0..axis.size / lanes).map(|i| 4 * lanes * i).collect();
-            return Features { inner: lanes, channels: axis.size, taps: 1, steps };
+        if let Some(4) = flat.stride() {
+            // The widest step that cuts the row into equal parts.
+            let inner = (1..=lanes).rev().find(|width| axis.size % width == 0).unwrap_or(1);
+            let steps = (0..axis.size / inner).map(|i| 4 * inner * i).collect();
+            return Features { inner, channels: axis.size, taps: 1, steps };
         }
         let steps = (0..axis.size).map(|i| axis.offset(i)).collect();
         Features { inner: 1, channels: axis.size, taps: 1, steps }
@@ -216,8 +216,8 @@ impl Lower<'_> {
             input_group,
             input_pixel,
             steps: f.steps,
-            weights: Some(storage),
-            bias: None,
+            weights: Some((storage, 0)),
+            bias: Bias::None,
             multiply_adds: products,
         };
         if same_axes {

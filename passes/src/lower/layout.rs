@@ -9,6 +9,7 @@
 //! * A halo holds zeros or, if only max-pools ask, minus infinity. Who cannot have it there gets a padded copy.
 
 use super::demand::{Fill, demand};
+use super::shuffle::shuffled_conv;
 use super::storage::{Form, Halo};
 use rectify_ir::graph::{Graph, Node, NodeId, Value};
 use rectify_ir::op::Op;
@@ -29,6 +30,9 @@ pub(crate) struct Layout {
     pub copies: HashMap<(Value, Form, Fill), Halo>,
     /// Roots that are written directly to the caller's memory.
     pub outputs: HashMap<Value, u32>,
+    /// Shuffles that are lowered with the convolution before them, and these.
+    shuffles: HashMap<NodeId, NodeId>,
+    shuffled: HashSet<NodeId>,
     /// Nodes that depend on parameters only: no step computes them.
     params: HashSet<NodeId>,
 }
@@ -56,6 +60,16 @@ impl Layout {
     /// Whether the value depends on parameters only.
     pub fn is_param(&self, value: Value) -> bool {
         self.params.contains(&value.node)
+    }
+
+    /// The convolution that is lowered together with this shuffle.
+    pub fn shuffled_conv(&self, shuffle: NodeId) -> Option<NodeId> {
+        self.shuffles.get(&shuffle).copied()
+    }
+
+    /// Whether the node is a convolution whose shuffle computes it.
+    pub fn is_shuffled(&self, conv: NodeId) -> bool {
+        self.shuffled.contains(&conv)
     }
 
     /// Halo of the root's storage.
@@ -94,6 +108,10 @@ pub(crate) fn decide(graph: &Graph, order: &[NodeId], params: &HashSet<NodeId>, 
             layout.forms.insert(value, form);
         }
         share(&mut layout, graph, params, *id, lanes);
+        if let Some(conv) = shuffled_conv(graph, &layout, *id, lanes) {
+            layout.shuffles.insert(*id, conv);
+            layout.shuffled.insert(conv);
+        }
     }
     for id in order.iter().filter(|id| !params.contains(id)) {
         host_operands(&mut layout, graph, *id, lanes);
@@ -142,10 +160,10 @@ impl Forms<'_> {
             Op::Conv(a) => {
                 let depthwise = sizes(self.graph, node.operands[1])[1] == 1 && a.groups == channels;
                 let groups_fit = a.groups == 1 || aligned(channels / a.groups);
-                blocked(depthwise || (channels >= self.lanes && groups_fit))
+                blocked(depthwise || (2 * channels >= self.lanes && groups_fit))
             }
             Op::ConvTranspose(a) => {
-                blocked(channels >= self.lanes && (a.groups == 1 || aligned(channels / a.groups)))
+                blocked(2 * channels >= self.lanes && (a.groups == 1 || aligned(channels / a.groups)))
             }
             Op::MaxPool(_) | Op::AvgPool { .. } => blocked(true),
             Op::Unary(_) | Op::Binary(_) | Op::Prelu { .. } | Op::BatchNorm { .. } | Op::Map => {
@@ -184,7 +202,7 @@ impl Forms<'_> {
                 let moves_channels = pads[1] != 0 || pads[pads.len() / 2 + 1] != 0;
                 blocked(first() == Form::Blocked && !moves_channels)
             }
-            Op::DepthToSpace { .. } => blocked(first() == Form::Blocked && channels >= self.lanes),
+            Op::DepthToSpace { .. } => blocked(first() == Form::Blocked && 2 * channels >= self.lanes),
         }
     }
 

@@ -26,7 +26,9 @@ mod program;
 mod reduce;
 mod resize;
 mod schedule;
+mod shuffle;
 mod storage;
+mod transposed;
 mod view;
 mod window;
 
@@ -99,6 +101,7 @@ impl Lower<'_> {
         let node = graph.node(id);
         match &node.op {
             Op::Input | Op::Param(_) | Op::Const(_) => Ok(()),
+            Op::Conv(_) if self.layout.is_shuffled(id) => Ok(()),
             Op::Conv(a) => self.conv(id, a),
             Op::ConvTranspose(a) => self.conv_transpose(id, a),
             Op::Dense => self.dense(id),

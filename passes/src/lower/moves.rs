@@ -228,6 +228,9 @@ impl Lower<'_> {
         block: i64,
         mode: DepthMode,
     ) -> Result<(), LowerError> {
+        if let Some(conv) = self.layout.shuffled_conv(id) {
+            return self.shuffled(id, conv, block, mode);
+        }
         let (graph, out) = (self.graph, self.result(id)?);
         let source = self.view(graph.node(id).operands[0]);
         let [n, c, h, w] = source.axes.as_slice() else {

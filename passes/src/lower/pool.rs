@@ -1,7 +1,7 @@
 //! Pooling: windows over channel blocks, and adaptive bins by offset tables.
 
-use super::contract::{Family, TileCall};
-use super::conv::{block_stride, image_output, spatial_strides};
+use super::contract::{Bias, Family, TileCall};
+use super::conv::{Walk, block_stride, image_output};
 use super::demand::{demand, pool_windows};
 use super::layout::sizes;
 use super::nest::{self, NestRequest, Ref, RefTable};
@@ -74,24 +74,17 @@ impl Lower<'_> {
         let x = self.in_form(d.value, d.form, &d.halo, d.fill)?;
         let out = self.result(id)?;
         let windows = pool_windows(self.graph, id, a);
-        let rows = spatial_strides(&x);
-        let mut taps = vec![0i64];
-        for (w, row) in windows.iter().zip(&rows) {
-            taps = taps.iter().flat_map(|t| (0..w.kernel).map(move |k| t + k * w.dilation * row)).collect();
-        }
-        let corner: i64 = windows.iter().zip(&rows).map(|(w, row)| w.before * row).sum();
-        let mut input_pixel = vec![x.axes[0].stride().unwrap_or(0)];
-        input_pixel.extend(windows.iter().zip(&rows).map(|(w, row)| w.stride * row));
+        let Walk { input, taps, pixel } = Walk::new(&windows, &x);
         Ok(TileCall {
             node: id,
             family: Family::Window { op, input_block: block_stride(&x.axes[1]) },
             output: image_output(&out, 1, self.lanes),
-            input: (x.storage, x.base - corner),
+            input,
             input_group: 0,
-            input_pixel,
+            input_pixel: pixel,
             steps: taps,
             weights: None,
-            bias: None,
+            bias: Bias::None,
             multiply_adds: 0,
         })
     }
