@@ -10,15 +10,26 @@ use crate::kernel::{Descriptor, NestStream, Operand, StepArgs, Store, Stream, Ti
 /// Contiguous bytes, relative to a step's pointer.
 pub type Run = (i64, i64);
 
-/// The bytes that one pointer reaches.
+/// The bytes that one pointer reaches: the union of some sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// Index into the step's pointers.
     pub pointer: usize,
     pub writes: bool,
+    pub bytes: Vec<Bytes>,
+}
+
+/// A set of bytes: every run at every sum of multiples of the dims' strides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bytes {
     /// Sorted, not empty, not touching each other.
     pub runs: Vec<Run>,
+    /// (extent, byte stride), the closest first.
+    pub dims: Vec<(i64, i64)>,
 }
+
+/// Beyond this many runs, further dims are kept as dims.
+const MAX_RUNS: usize = 2048;
 
 /// All accesses of a call, over-reads excluded.
 pub fn accesses(kernel: &Descriptor, args: &Args) -> Vec<Access> {
@@ -35,14 +46,14 @@ pub fn accesses(kernel: &Descriptor, args: &Args) -> Vec<Access> {
         }
         (Descriptor::Nest(_), Args::Nest(args)) => {
             let outputs = args.output.strides.len();
-            let stream = |s: &NestStream, dims: usize| nest_runs(s, &args.extents[..dims]);
-            let mut list = vec![Access { pointer: 0, writes: true, runs: stream(&args.output, outputs) }];
+            let stream = |s: &NestStream, dims: usize| nest_bytes(s, &args.extents[..dims]);
+            let mut list = vec![Access { pointer: 0, writes: true, bytes: stream(&args.output, outputs) }];
             for (i, s) in args.operands.iter().enumerate() {
-                list.push(Access { pointer: 1 + i, writes: false, runs: stream(s, args.extents.len()) });
+                list.push(Access { pointer: 1 + i, writes: false, bytes: stream(s, args.extents.len()) });
             }
             for (i, s) in args.finals.iter().enumerate() {
                 let pointer = 1 + args.operands.len() + i;
-                list.push(Access { pointer, writes: false, runs: stream(s, outputs) });
+                list.push(Access { pointer, writes: false, bytes: stream(s, outputs) });
             }
             list
         }
@@ -68,65 +79,67 @@ fn tile(
     let channel_groups = (args.channels + width - 1) / width;
     let real = (args.channels + lanes - 1) / lanes;
     let pixel = |s: &Stream| args.extents.iter().copied().zip(s.pixel.iter().copied()).collect::<Vec<_>>();
-    // Lanes of channels that exist; the last vector may be cut.
-    let channels = |s: &Stream, lane: i64| -> Vec<Run> {
-        let offset = |c: i64| s.base + c / lanes * s.block + c % lanes * lane;
-        normalise((0..args.channels).map(|c| (offset(c), offset(c) + 4)).collect())
-    };
-    let whole = |s: &Stream| -> Vec<Run> {
-        normalise((0..real).map(|v| (s.base + v * s.block, s.base + v * s.block + 4 * lanes)).collect())
-    };
-    let spread = |s: &Stream, start: Vec<Run>, group: i64| {
+    // The channels that exist, one by one; the places of a cut vector are those of its first lanes.
+    let alone = |runs: Vec<Run>| vec![Bytes { runs, dims: vec![] }];
+    let spread = |s: &Stream, run: i64, channels: &[(i64, i64)], group: i64| {
         let mut dims = pixel(s);
+        dims.extend_from_slice(channels);
         dims.push((args.groups, group));
-        expand(start, dims)
+        expand(vec![(s.base, s.base + run)], dims)
     };
+    let lane_by_lane = |s: &Stream, lane: i64| {
+        if s.block == lanes * lane || real == 1 {
+            return spread(s, 4, &[(args.channels, lane)], s.group);
+        }
+        let tail = Stream { base: s.base + (real - 1) * s.block, ..s.clone() };
+        let mut bytes = spread(s, 4, &[(lanes, lane), (real - 1, s.block)], s.group);
+        bytes.extend(spread(&tail, 4, &[(args.channels - (real - 1) * lanes, lane)], s.group));
+        bytes
+    };
+    let whole = |s: &Stream| spread(s, 4 * lanes, &[(real, s.block)], s.group);
     let written = match store {
         Store::Vector => whole(&args.output),
-        Store::Partial => channels(&args.output, 4),
-        Store::Strided => channels(&args.output, args.output.lane),
+        Store::Partial => lane_by_lane(&args.output, 4),
+        Store::Strided => lane_by_lane(&args.output, args.output.lane),
     };
-    let mut list =
-        vec![Access { pointer: 0, writes: true, runs: spread(&args.output, written, args.output.group) }];
+    let mut list = vec![Access { pointer: 0, writes: true, bytes: written }];
     let offsets: Vec<i64> = match &args.steps {
         StepArgs::Table(offsets) => offsets.clone(),
         StepArgs::Linear { count, stride } => (0..*count).map(|i| i * stride).collect(),
     };
-    let mut start: Vec<Run> =
-        offsets.iter().map(|o| (args.input.base + o, args.input.base + o + read)).collect();
-    if input_blocks {
-        start = expand(normalise(start), vec![(real, args.input.block)]);
-    }
-    let mut push = |runs: Vec<Run>| {
+    let start = offsets.iter().map(|o| (args.input.base + o, args.input.base + o + read)).collect();
+    let mut push = |bytes: Vec<Bytes>| {
         let pointer = list.len();
-        list.push(Access { pointer, writes: false, runs });
+        list.push(Access { pointer, writes: false, bytes });
     };
-    push(spread(&args.input, normalise(start), args.input.group));
+    let mut walked = pixel(&args.input);
+    walked.extend([(args.groups, args.input.group), (if input_blocks { real } else { 1 }, args.input.block)]);
+    push(expand(start, walked));
     if weights.is_some() {
         let depth = if input_blocks { 4 } else { read };
-        push(normalise(vec![(0, args.groups * channel_groups * offsets.len() as i64 * depth * width)]));
+        push(alone(vec![(0, args.groups * channel_groups * offsets.len() as i64 * depth * width)]));
     }
     let per_channel = vec![(0, args.groups * channel_groups * width * 4)];
     if bias {
-        push(per_channel.clone());
+        push(alone(per_channel.clone()));
     }
     for (operand, stream) in operands.iter().zip(&args.operands) {
         push(match operand {
-            Operand::PerChannel => per_channel.clone(),
-            Operand::Scalar => vec![(0, 4)],
-            Operand::PixelScalar => spread(stream, vec![(stream.base, stream.base + 4)], 0),
+            Operand::PerChannel => alone(per_channel.clone()),
+            Operand::Scalar => alone(vec![(0, 4)]),
+            Operand::PixelScalar => spread(stream, 4, &[], 0),
             // Lanes behind the last channel are read and ignored, unless results are stored whole.
-            Operand::Pixels if store == Store::Vector => spread(stream, whole(stream), stream.group),
-            Operand::Pixels => spread(stream, channels(stream, 4), stream.group),
-            Operand::PixelsStrided => spread(stream, channels(stream, stream.lane), stream.group),
+            Operand::Pixels if store == Store::Vector => whole(stream),
+            Operand::Pixels => lane_by_lane(stream, 4),
+            Operand::PixelsStrided => lane_by_lane(stream, stream.lane),
         });
     }
     list
 }
 
-fn nest_runs(stream: &NestStream, extents: &[i64]) -> Vec<Run> {
+fn nest_bytes(stream: &NestStream, extents: &[i64]) -> Vec<Bytes> {
     let mut runs = vec![(stream.base, stream.base + 4)];
-    let mut dims: Vec<(i64, i64)> = extents.iter().copied().zip(stream.strides.iter().copied()).collect();
+    let dims: Vec<(i64, i64)> = extents.iter().copied().zip(stream.strides.iter().copied()).collect();
     for table in &stream.tables {
         let used: Vec<(i64, i64)> = extents.iter().copied().zip(table.steps.iter().copied()).collect();
         let entries = used.iter().filter(|(_, step)| *step != 0).fold(vec![0], |all: Vec<i64>, (n, step)| {
@@ -141,27 +154,38 @@ fn nest_runs(stream: &NestStream, extents: &[i64]) -> Vec<Run> {
     if extents.contains(&0) {
         return vec![];
     }
-    dims.retain(|(n, stride)| *n > 1 && *stride != 0);
     expand(runs, dims)
 }
 
-/// The runs repeated along dims of (extent, byte stride), the closest first.
-fn expand(mut runs: Vec<Run>, mut dims: Vec<(i64, i64)>) -> Vec<Run> {
+/// The runs repeated along dims of (extent, byte stride). Runs that are farther apart than the dims between them
+/// reach, such as the taps of different channel blocks, are sets of their own.
+fn expand(runs: Vec<Run>, mut dims: Vec<(i64, i64)>) -> Vec<Bytes> {
     dims.retain(|(n, stride)| *n > 1 && *stride != 0);
     dims.sort_by_key(|(_, stride)| stride.abs());
-    for (extent, stride) in dims {
+    let runs = normalise(runs);
+    let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return vec![] };
+    let inner = dims.partition_point(|(_, stride)| stride.abs() < last.1 - first.0);
+    let reach: i64 = dims[..inner].iter().map(|(n, stride)| (n - 1) * stride.abs()).sum();
+    let clusters = runs.chunk_by(|a, b| b.0 - a.1 <= reach);
+    clusters.map(|cluster| repeat(cluster.to_vec(), &dims)).collect()
+}
+
+/// As [`expand`], the dims sorted and the closest first, for runs near each other.
+fn repeat(mut runs: Vec<Run>, dims: &[(i64, i64)]) -> Bytes {
+    for (d, &(extent, stride)) in dims.iter().enumerate() {
         let shortest = runs.iter().map(|(a, b)| b - a).min().unwrap_or(0);
         let far = (extent - 1) * stride;
         if stride.abs() <= shortest {
             runs.iter_mut().for_each(|run| *run = (run.0 + far.min(0), run.1 + far.max(0)));
+        } else if runs.len() as i64 * extent <= MAX_RUNS as i64 {
+            let at = |i: i64| move |(a, b): &Run| (a + i * stride, b + i * stride);
+            runs = (0..extent).flat_map(|i| runs.iter().map(at(i)).collect::<Vec<_>>()).collect();
         } else {
-            runs = (0..extent)
-                .flat_map(|i| runs.iter().map(move |(a, b)| (a + i * stride, b + i * stride)))
-                .collect();
+            return Bytes { runs, dims: dims[d..].to_vec() };
         }
         runs = normalise(runs);
     }
-    runs
+    Bytes { runs, dims: vec![] }
 }
 
 /// Sorts runs and joins those that touch.
@@ -183,19 +207,36 @@ fn normalise(mut runs: Vec<Run>) -> Vec<Run> {
 mod tests {
     use super::*;
 
+    fn runs(start: Vec<Run>, dims: Vec<(i64, i64)>) -> Vec<Run> {
+        let sets = expand(start, dims);
+        assert!(sets.iter().all(|bytes| bytes.dims.is_empty()));
+        sets.into_iter().flat_map(|bytes| bytes.runs).collect()
+    }
+
     #[test]
     fn rows_with_gaps_stay_apart_and_full_rows_join() {
-        assert_eq!(expand(vec![(0, 4)], vec![(3, 100), (5, 4)]), vec![(0, 20), (100, 120), (200, 220)]);
-        assert_eq!(expand(vec![(0, 4)], vec![(3, 20), (5, 4)]), vec![(0, 60)]);
+        assert_eq!(runs(vec![(0, 4)], vec![(3, 100), (5, 4)]), vec![(0, 20), (100, 120), (200, 220)]);
+        assert_eq!(runs(vec![(0, 4)], vec![(3, 20), (5, 4)]), vec![(0, 60)]);
         // Overlapping windows.
-        assert_eq!(expand(vec![(0, 12)], vec![(4, 8)]), vec![(0, 36)]);
-        assert_eq!(expand(vec![(0, 4)], vec![(3, -8)]), vec![(-16, -12), (-8, -4), (0, 4)]);
+        assert_eq!(runs(vec![(0, 12)], vec![(4, 8)]), vec![(0, 36)]);
+        assert_eq!(runs(vec![(0, 4)], vec![(3, -8)]), vec![(-16, -12), (-8, -4), (0, 4)]);
+    }
+
+    #[test]
+    fn many_runs_are_kept_as_dims() {
+        let sets = expand(vec![(0, 4)], vec![(100, 9000), (1000, 8)]);
+        assert_eq!((sets[0].runs.len(), &sets[0].dims), (1000, &vec![(100, 9000)]));
+        let far = expand(vec![(0, 4), (1 << 20, (1 << 20) + 4)], vec![(2, 1 << 24), (3, 8)]);
+        assert_eq!(far.len(), 2, "{far:?}");
     }
 
     #[test]
     fn tables_are_exact() {
         let table = crate::kernel::NestTable { steps: vec![0, 1], offsets: vec![0, 0, 8] };
         let stream = NestStream { base: 0, strides: vec![100, 0], tables: vec![table] };
-        assert_eq!(nest_runs(&stream, &[2, 3]), vec![(0, 4), (8, 12), (100, 104), (108, 112)]);
+        let sets = nest_bytes(&stream, &[2, 3]);
+        let mut runs: Vec<Run> = sets.into_iter().flat_map(|bytes| bytes.runs).collect();
+        runs.sort_unstable();
+        assert_eq!(runs, vec![(0, 4), (8, 12), (100, 104), (108, 112)]);
     }
 }

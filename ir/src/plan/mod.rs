@@ -9,8 +9,9 @@ mod display;
 mod json;
 pub mod testing;
 mod verify;
+mod words;
 
-pub use access::{Access, Run, accesses};
+pub use access::{Access, Bytes, Run, accesses};
 pub use json::{JsonError, VERSION};
 pub use verify::{Violation, verify};
 

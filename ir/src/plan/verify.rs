@@ -14,7 +14,8 @@
 //!    a step reads;
 //! 10. the scratch suffices for every kernel, and the lower bound does not exceed the arena.
 
-use super::access::{Access, Run, accesses};
+use super::access::{Access, accesses};
+use super::words::{Pattern, Words};
 use super::{Args, BufferId, Place, Plan, Step};
 use crate::kernel::PackFormat;
 use std::collections::{HashMap, HashSet};
@@ -190,58 +191,6 @@ fn check_arena(plan: &Plan) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Sets of 4-byte words of one address space.
-#[derive(Default)]
-struct Words {
-    bits: Vec<u64>,
-}
-
-impl Words {
-    /// Calls `each` with every machine word of bits and its mask for the bytes `start..end`.
-    fn over(start: i64, end: i64, mut each: impl FnMut(usize, u64) -> bool) -> bool {
-        let (first, last) = ((start / 4) as usize, ((end + 3) / 4) as usize);
-        let mut at = first;
-        while at < last {
-            let (word, bit) = (at / 64, at % 64);
-            let count = (64 - bit).min(last - at);
-            let mask = if count == 64 { u64::MAX } else { ((1u64 << count) - 1) << bit };
-            if !each(word, mask) {
-                return false;
-            }
-            at += count;
-        }
-        true
-    }
-
-    fn set(&mut self, start: i64, end: i64) {
-        let need = (end as usize).div_ceil(256) + 1;
-        if self.bits.len() < need {
-            self.bits.resize(need, 0);
-        }
-        Words::over(start, end, |word, mask| {
-            self.bits[word] |= mask;
-            true
-        });
-    }
-
-    fn clear(&mut self, start: i64, end: i64) {
-        Words::over(start, end, |word, mask| {
-            if let Some(bits) = self.bits.get_mut(word) {
-                *bits &= !mask;
-            }
-            true
-        });
-    }
-
-    fn any(&self, start: i64, end: i64) -> bool {
-        !Words::over(start, end, |word, mask| self.bits.get(word).is_none_or(|bits| bits & mask == 0))
-    }
-
-    fn all(&self, start: i64, end: i64) -> bool {
-        Words::over(start, end, |word, mask| self.bits.get(word).is_some_and(|bits| bits & mask == mask))
-    }
-}
-
 /// Address spaces: the arena, and each output by itself. Inputs and packs are never written.
 fn space(plan: &Plan, buffer: BufferId) -> Option<(usize, i64)> {
     match plan.buffer(buffer).place {
@@ -251,69 +200,62 @@ fn space(plan: &Plan, buffer: BufferId) -> Option<(usize, i64)> {
     }
 }
 
+/// Bytes that a step touches, placed in an address space.
+type Touched = (usize, bool, Pattern);
+
 /// Invariants 7, 8 and 9, which depend on the order of steps.
 fn check_bytes(plan: &Plan) -> Result<(), Violation> {
     let spaces = 1 + plan.outputs.len();
     let sets = || (0..spaces).map(|_| Words::default()).collect::<Vec<_>>();
     // Bytes that hold what their buffer's tensor holds; read and written bytes since the last barrier.
     let (mut valid, mut read, mut written) = (sets(), sets(), sets());
-    let mut touched: Vec<(usize, Run, bool)> = vec![];
+    let mut touched: Vec<Touched> = vec![];
     let mut born: HashSet<BufferId> = HashSet::new();
-    // Kernels of the same shape on the same buffers recur; their runs are made once.
+    // Calls with the same arguments recur; what they touch is found once.
     let mut made: HashMap<(u32, &Args), Vec<Access>> = HashMap::new();
     for (i, step) in plan.steps.iter().enumerate() {
         let kernel = plan.kernel(step.kernel);
         let list = made.entry((step.kernel.0, &step.args)).or_insert_with(|| accesses(kernel, &step.args));
         if step.barrier {
-            for (space, (start, end), writes) in touched.drain(..) {
+            for (space, writes, pattern) in touched.drain(..) {
                 let set = if writes { &mut written } else { &mut read };
-                set[space].clear(start, end);
+                set[space].clear(&pattern);
             }
         }
-        let mut here: Vec<(usize, Run, bool)> = vec![];
+        let mut here: Vec<Touched> = vec![];
         for access in list.iter() {
             let pointer = step.pointers[access.pointer];
             let Some((space, base)) = space(plan, pointer.buffer) else { continue };
             if born.insert(pointer.buffer) {
                 // A new buffer: whatever its bytes held before is another tensor's.
-                valid[space].clear(base, base + plan.buffer(pointer.buffer).bytes as i64);
+                let bytes = plan.buffer(pointer.buffer).bytes as i64;
+                valid[space].clear(&Pattern::run(base, base + bytes));
             }
-            for (start, end) in &access.runs {
-                let run = (base + pointer.offset_bytes + start, base + pointer.offset_bytes + end);
-                here.push((space, run, access.writes));
-            }
-        }
-        for (space, (start, end), writes) in &here {
-            if !writes && !valid[*space].all(*start, *end) {
-                return fail(
-                    Some(i),
-                    7,
-                    format!(
-                        "{} reads bytes {start}..{end} of space {space} before they are written",
-                        step.label
-                    ),
-                );
-            }
-            if written[*space].any(*start, *end) || (*writes && read[*space].any(*start, *end)) {
-                return fail(
-                    Some(i),
-                    9,
-                    format!("{} meets a step since the last barrier at {start}..{end}", step.label),
-                );
+            for bytes in &access.bytes {
+                here.push((space, access.writes, Pattern::new(bytes, base + pointer.offset_bytes)));
             }
         }
-        for (space, (start, end), writes) in &here {
+        for (space, writes, pattern) in &here {
+            if !writes && !valid[*space].has_all(pattern) {
+                return fail(Some(i), 7, format!("{} reads {pattern} before it is written", step.label));
+            }
+            if written[*space].has_any(pattern) || (*writes && read[*space].has_any(pattern)) {
+                let message = format!("{} meets a step since the last barrier in {pattern}", step.label);
+                return fail(Some(i), 9, message);
+            }
+        }
+        for (space, writes, pattern) in &here {
             if *writes {
-                valid[*space].set(*start, *end);
-                written[*space].set(*start, *end);
+                valid[*space].set(pattern);
+                written[*space].set(pattern);
             } else {
-                read[*space].set(*start, *end);
+                read[*space].set(pattern);
             }
         }
         touched.extend(here);
     }
     for (i, port) in plan.outputs.iter().enumerate() {
-        if !valid[1 + i].all(0, plan.buffer(port.buffer).bytes as i64) {
+        if !valid[1 + i].has_all(&Pattern::run(0, plan.buffer(port.buffer).bytes as i64)) {
             return fail(None, 8, format!("the output {} is not written in full", port.name));
         }
     }
