@@ -86,7 +86,7 @@ impl OnnxModel {
 
     /// Lowers the model to a graph, or says all that stands in the way.
     pub fn import(&self, options: &Options) -> Result<Imported, Problems> {
-        let opsets = Opsets::read(&self.proto.opset_import).map_err(|p| Problems(vec![p]))?;
+        let opsets = Opsets::read(&self.proto.opset_import).map_err(|p| Problems(vec![*p]))?;
         let mut importer = Importer::new(&self.proto, self.weights.clone(), options, self.problems.clone());
         importer.run(self.graph(), &opsets);
         importer.finish(self.graph())

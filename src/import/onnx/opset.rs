@@ -23,7 +23,7 @@ pub fn domain(name: &str) -> &str {
 
 impl Opsets {
     /// Reads the imports of a model or function.
-    pub fn read(imports: &[OperatorSetIdProto]) -> Result<Opsets, Problem> {
+    pub fn read(imports: &[OperatorSetIdProto]) -> Result<Opsets, Box<Problem>> {
         let mut versions = HashMap::new();
         for import in imports {
             versions.insert(domain(&import.domain).to_string(), import.version);
@@ -35,7 +35,7 @@ impl Opsets {
                 // A model of other domains' operators alone. Each of them is a problem of its own.
                 Ok(opsets)
             }
-            v => Err(Problem {
+            v => Err(Box::new(Problem {
                 kind: ProblemKind::UnsupportedOpset,
                 node: None,
                 op: None,
@@ -46,7 +46,7 @@ impl Opsets {
                 } else {
                     format!("export it with operator set {NEWEST} or older")
                 }),
-            }),
+            })),
         }
     }
 
