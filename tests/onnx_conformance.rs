@@ -115,7 +115,7 @@ fn compare<T: Float>(got: &Tensor<T>, dtype: DType, want: &Literal) -> Option<St
     let largest = want.iter().filter(|w| w.is_finite()).fold(1f64, |m, w| m.max(w.abs()));
     let wrong = |(g, w): (&f64, &f64)| {
         let same = g == w || g.is_nan() && w.is_nan();
-        !same && !((g - w).abs() <= 1e-5 * largest + 1e-3 * w.abs())
+        !same && (!g.is_finite() || !w.is_finite() || (g - w).abs() > 1e-5 * largest + 1e-3 * w.abs())
     };
     let at = got.iter().zip(&want).position(wrong)?;
     Some(format!("element {at} is {}, not {}", got[at], want[at]))

@@ -1,4 +1,4 @@
-//! What the pixel-tile families ([`Contract`] and [`Window`]) share: operands, tasks and the argument block.
+//! What the pixel-tile families ([`super::Contract`] and [`super::Window`]) share: operands, tasks and the argument block.
 //!
 //! A *pixel* is one position of the output over (batch, spatial...), counted flat in row-major order of at most
 //! four extents; a pixel has many channels, taken in vectors of `lanes`. A *task* is (group, strip of consecutive

@@ -333,7 +333,8 @@ impl Reader<'_> {
                 _ => {
                     let name = if is_end { "ends" } else { "starts" };
                     let message = format!("{from_end} may lie outside of the axis of size {size}");
-                    let help = format!("say in the `where` clause how large {size} is, for example `{size} >= 8`");
+                    let help =
+                        format!("say in the `where` clause how large {size} is, for example `{size} >= 8`");
                     Err(AttrError::at(name, message).help(help))
                 }
             }

@@ -30,11 +30,11 @@ pub enum Op {
     /// A number of rank 0.
     Const(Scalar),
 
-    /// x [N, C, …], weight [O, C/groups, …kernel], bias [O]? → [N, O, …]
+    /// `x [N, C, …], weight [O, C/groups, …kernel], bias [O]? → [N, O, …]`
     Conv(ConvAttrs),
-    /// x [N, C, …], weight [C, O/groups, …kernel], bias [O]? → [N, O, …]
+    /// `x [N, C, …], weight [C, O/groups, …kernel], bias [O]? → [N, O, …]`
     ConvTranspose(ConvTransposeAttrs),
-    /// x […, I], weight [O, I], bias [O]? → […, O]
+    /// `x […, I], weight [O, I], bias [O]? → […, O]`
     Dense,
     /// a […, M, K], b […, K, N] → […, M, N], leading dims broadcast; rank-1 operands as in numpy.
     MatMul,
@@ -48,7 +48,7 @@ pub enum Op {
         axes: Vec<usize>,
     },
 
-    /// x [N, C, …], scale, shift, mean, var [C] → (x - mean) / sqrt(var + eps) · scale + shift
+    /// `x [N, C, …], scale, shift, mean, var [C]` → (x - mean) / sqrt(var + eps) · scale + shift
     BatchNorm {
         eps: Scalar,
     },
@@ -57,7 +57,7 @@ pub enum Op {
         axis: usize,
         eps: Scalar,
     },
-    /// x [N, C, …], scale, shift [C]: normalised over the spatial axes of each image and channel.
+    /// `x [N, C, …], scale, shift [C]`: normalised over the spatial axes of each image and channel.
     InstanceNorm {
         eps: Scalar,
     },
