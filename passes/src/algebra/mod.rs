@@ -1,7 +1,7 @@
 //! Algebraic rewrites by equality saturation.
 //!
-//! **What.** The graph becomes an e-graph ([`term`], [`facts`]); the [`rules`] add equal terms until nothing is new or a
-//! limit is reached ([`saturate`]); the cheapest graph is taken out ([`extract`], [`cost`]).
+//! **What.** The graph becomes an e-graph (`term`, `facts`); the `rules` add equal terms until nothing is new or a
+//! limit is reached (`saturate`); the cheapest graph is taken out (`extract`, `cost`).
 //! **Before → after.** `batch_norm(conv(x, @w, @b))` → `conv(x, @w · a, @b · a + c)` with a and c derived from the
 //! batch norm's parameters.
 //! **Requires** the canonical form: sums and products need no associativity, parameters stand second, no epilogues.

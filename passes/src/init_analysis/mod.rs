@@ -1,7 +1,7 @@
 //! Which fan and which gain the initialisation of each parameter stands for, and why.
 //!
 //! Fans come from the weight's own shape and the operation that reads it. The gain `auto` follows the layer's result
-//! to the rectifiers that it feeds (see [`rectifier`]). Both look at the graph as written, before anything is rewritten.
+//! to the rectifiers that it feeds (see `rectifier`). Both look at the graph as written, before anything is rewritten.
 
 mod fan;
 mod rectifier;

@@ -1,8 +1,8 @@
 //! Lowering: a graph at known sizes becomes a plan for one target.
 //!
 //! What: layouts, algorithms, memory and the division of work are chosen here, in this order:
-//! [`layout`] decides forms, shared storages and halos for the whole graph; then each node, in topological order, is
-//! lowered by its family's file into draft steps over storages; [`schedule`] lets results take the place of operands
+//! `layout` decides forms, shared storages and halos for the whole graph; then each node, in topological order, is
+//! lowered by its family's file into draft steps over storages; `schedule` lets results take the place of operands
 //! that die, orders memory and places barriers.
 //! Requires: a graph without symbolic sizes whose activations are f32. Leaves: a plan that `plan::verify` accepts.
 //! The result depends on the graph and the target alone, never on the machine or the thread count.

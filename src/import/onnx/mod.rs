@@ -1,7 +1,7 @@
 //! ONNX files: from the bytes of a model to a graph.
 //!
 //! The file is mapped and decoded without copying weights ([`OnnxModel::open`]). [`OnnxModel::import`] walks its nodes in
-//! order and lowers each to the operations of the graph: [`lower`] has a function for every operator, [`fold`] evaluates
+//! order and lowers each to the operations of the graph: `lower` has a function for every operator, `fold` evaluates
 //! shape arithmetic on the way. Problems are collected, not thrown: a node that cannot be lowered poisons its results,
 //! and the rest of the model is still checked.
 //!

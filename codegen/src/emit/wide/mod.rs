@@ -5,9 +5,9 @@
 //!                         ^-- spill, as long as registers do not suffice --'
 //! ```
 //!
-//! * [`fold`] decides what is read straight from memory, [`select`] and [`vectors`] choose instructions.
-//! * [`liveness`] finds intervals, [`scan`] gives out vector, integer and mask registers, [`spill`] rewrites.
-//! * [`encode`] and [`encode_vectors`] write bytes through [`assembler`], with [`codes`] and [`constants`].
+//! * `fold` decides what is read straight from memory, `select` and `vectors` choose instructions.
+//! * `liveness` finds intervals, `scan` gives out vector, integer and mask registers, `spill` rewrites.
+//! * `encode` and `encode_vectors` write bytes through `assembler`, with `codes` and `constants`.
 //!
 //! The order of the tile IR's statements is the schedule. The code calls nothing, keeps its constants behind itself,
 //! and ends in `vzeroupper`.
