@@ -69,6 +69,11 @@ pub fn multiply_adds(graph: &Graph, node: &Node) -> Result<Dim, DimError> {
         | Op::Const(_)
         | Op::Unary(_)
         | Op::Binary(_)
+        | Op::Select
+        | Op::Cast { .. }
+        | Op::Expand { .. }
+        | Op::Gather { .. }
+        | Op::GatherElements { .. }
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }

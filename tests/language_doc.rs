@@ -49,15 +49,20 @@ fn examples_of_the_table_compile() {
             "matmul" => "reshape(shape: [N * 16, 64]) |> matmul(x |> reshape(shape: [64, N * 16]))".into(),
             "concat" => "concat(x, axis: 1)".to_string(),
             "map" => continue,
+            "select" => spec.example.replace("a, b", "x, x"),
             _ if spec.operands.get(1).is_some_and(|o| o.kind == OperandKind::Data) => {
                 spec.example.replace("(b)", "(x)")
             }
+            "expand" => spec.example.replace("16, 16, 16", "16, 8, 8"),
             "reshape" => spec.example.replace("N", "1"),
             _ => spec.example.to_string(),
         };
         let n = if matches!(spec.name, "reshape" | "matmul") { "1" } else { "N" };
         let stage = stage.replace('N', n);
-        let text = format!("model m(x: f32[{n}, 16, 8, 8]) {{\n    x |> {stage} as a\n}}\n");
+        let piped = if ["(c)", "(c, "].iter().any(|own| stage.contains(own)) { "" } else { "x |> " };
+        let of = format!("[{n}, 16, 8, 8]");
+        let inputs = format!("x: f32{of}, c: bool{of}, d: bool{of}, i: i64{of}");
+        let text = format!("model m({inputs}) {{\n    {piped}{stage} as l\n}}\n");
         if let Err(report) = compile_text(spec.name, &text) {
             panic!("{report}");
         }

@@ -158,7 +158,7 @@ fn conformance(folder: &str, unsupported: usize) {
 
 #[test]
 fn operators() {
-    conformance("onnx-node", 170);
+    conformance("onnx-node", 58);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn more_operators() {
 
 #[test]
 fn exported_layers() {
-    conformance("pytorch", 2);
+    conformance("pytorch", 0);
 }
 
 #[test]

@@ -111,7 +111,9 @@ fn describe(graph: &Graph, id: NodeId) -> String {
 /// The sizes among an operation's attributes.
 fn attr_dims(op: &Op) -> Vec<&Dim> {
     match op {
-        Op::Reshape { shape: dims } | Op::Split { sizes: dims, .. } => dims.iter().collect(),
+        Op::Reshape { shape: dims } | Op::Expand { shape: dims } | Op::Split { sizes: dims, .. } => {
+            dims.iter().collect()
+        }
         Op::Slice { starts, ends, .. } => starts.iter().chain(ends).collect(),
         Op::Resize(a) => match &a.target {
             ResizeTarget::Sizes(sizes) => sizes.iter().collect(),
@@ -126,6 +128,10 @@ fn attr_dims(op: &Op) -> Vec<&Dim> {
         | Op::MatMul
         | Op::Unary(_)
         | Op::Binary(_)
+        | Op::Select
+        | Op::Cast { .. }
+        | Op::Gather { .. }
+        | Op::GatherElements { .. }
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
@@ -147,7 +153,9 @@ fn attr_dims(op: &Op) -> Vec<&Dim> {
 /// As [`attr_dims`], to change them.
 fn attr_dims_mut(op: &mut Op) -> Vec<&mut Dim> {
     match op {
-        Op::Reshape { shape: dims } | Op::Split { sizes: dims, .. } => dims.iter_mut().collect(),
+        Op::Reshape { shape: dims } | Op::Expand { shape: dims } | Op::Split { sizes: dims, .. } => {
+            dims.iter_mut().collect()
+        }
         Op::Slice { starts, ends, .. } => starts.iter_mut().chain(ends).collect(),
         Op::Resize(a) => match &mut a.target {
             ResizeTarget::Sizes(sizes) => sizes.iter_mut().collect(),
@@ -162,6 +170,10 @@ fn attr_dims_mut(op: &mut Op) -> Vec<&mut Dim> {
         | Op::MatMul
         | Op::Unary(_)
         | Op::Binary(_)
+        | Op::Select
+        | Op::Cast { .. }
+        | Op::Gather { .. }
+        | Op::GatherElements { .. }
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
@@ -214,6 +226,10 @@ fn resolve_same(op: &mut Op, operands: &[Vec<Dim>]) {
         | Op::MatMul
         | Op::Unary(_)
         | Op::Binary(_)
+        | Op::Select
+        | Op::Cast { .. }
+        | Op::Gather { .. }
+        | Op::GatherElements { .. }
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
@@ -227,6 +243,7 @@ fn resolve_same(op: &mut Op, operands: &[Vec<Dim>]) {
         | Op::Pad { .. }
         | Op::Transpose { .. }
         | Op::Reshape { .. }
+        | Op::Expand { .. }
         | Op::DepthToSpace { .. }
         | Op::Resize(_)
         | Op::Dropout { .. }

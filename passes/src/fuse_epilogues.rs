@@ -72,9 +72,17 @@ fn root_kind(op: &Op) -> Root {
         | Op::AvgPool { .. }
         | Op::Softmax { .. }
         | Op::Reduce { .. }
+        | Op::Expand { .. }
+        | Op::Gather { .. }
+        | Op::GatherElements { .. }
         | Op::DepthToSpace { .. }
         | Op::Resize(_) => Root::Other,
-        Op::Unary(_) | Op::Binary(_) | Op::Prelu { .. } | Op::Dropout { .. } => Root::Elementwise,
+        Op::Unary(_)
+        | Op::Binary(_)
+        | Op::Select
+        | Op::Cast { .. }
+        | Op::Prelu { .. }
+        | Op::Dropout { .. } => Root::Elementwise,
         Op::Input
         | Op::Param(_)
         | Op::Const(_)

@@ -30,6 +30,8 @@ pub(crate) fn identity(
             axes.is_empty() || (*keep && axes.iter().all(|a| x.shape.get(*a) == Some(&Dim::Const(1))))
         }
         Op::DepthToSpace { block, .. } => *block == 1,
+        // Where the type stays.
+        Op::Cast { .. } | Op::Expand { .. } => true,
         Op::Unary(Unary::LeakyRelu { alpha }) => alpha.0 == 1.0,
         Op::Unary(Unary::Clip { min, max }) => min.0 == f64::NEG_INFINITY && max.0 == f64::INFINITY,
         Op::Prelu { .. } => number(1) == Some(1.0),
@@ -53,7 +55,9 @@ pub(crate) fn identity(
             | Unary::Softplus
             | Unary::Floor
             | Unary::Ceil
-            | Unary::Round,
+            | Unary::Round
+            | Unary::Sign
+            | Unary::Not,
         )
         | Op::Input
         | Op::Param(_)
@@ -62,6 +66,9 @@ pub(crate) fn identity(
         | Op::ConvTranspose(_)
         | Op::Dense
         | Op::MatMul
+        | Op::Select
+        | Op::Gather { .. }
+        | Op::GatherElements { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
         | Op::InstanceNorm { .. }
@@ -92,7 +99,14 @@ fn neutral(
         Binary::Sub => (0.0, false),
         Binary::Mul => (1.0, true),
         Binary::Div | Binary::Pow => (1.0, false),
-        Binary::Max | Binary::Min => return None,
+        Binary::Max
+        | Binary::Min
+        | Binary::Equal
+        | Binary::Less
+        | Binary::LessEqual
+        | Binary::And
+        | Binary::Or
+        | Binary::Xor => return None,
     };
     let keeps = |i: usize| operands.get(i).is_some_and(|t| *t == result);
     if number(1) == Some(of) && keeps(0) {

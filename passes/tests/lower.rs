@@ -127,6 +127,31 @@ fn convolutions() {
 }
 
 #[test]
+fn choices_and_gathers() {
+    for (inputs, body) in [
+        // Bool stays between inputs and outputs, in the form that its operands have.
+        (
+            "x: f32[2, 6, 5, 4], y: f32[6, 1, 1]",
+            "let c = x |> conv(10, kernel: 1)\nlet d = y |> reshape(shape: [1, 6, 1, 1]) |> expand(shape: [2, 6, 5, 4]) \
+             |> conv(10, kernel: 1)\nselect(less(c, d), sign(c), c * d)",
+        ),
+        ("x: f32[3, 7], y: f32[7]", "select(and(less_equal(x, y), not(equal(x, 0))), x, y)"),
+        ("x: f32[3, 7], y: f32[7]", "select(or(less(x, 0), xor(less(y, 0), less(y, x))), 1.5, y) |> relu"),
+        ("x: f32[3, 7]", "cast(cast(x |> round, to: bool), to: f32)"),
+        ("x: f32[3, 2, 5]", "x |> reduce_prod(axes: [0, 2])"),
+        ("x: f32[3, 1, 5]", "x |> expand(shape: [2, 3, 4, 5]) |> relu"),
+        ("x: f32[4, 3, 5]", "param i: i64[2, 3] = data([0, 2, -1, 7, 1, 1])\ngather(x, i, axis: 1) |> relu"),
+        (
+            "x: f32[1, 8, 5, 5]",
+            "param i: i64[5] = data([7, 0, -2, 3, 3])\nx |> conv(8, kernel: 3) |> gather(i, axis: 1)",
+        ),
+        ("x: f32[4, 3]", "param i: i64[2, 3] = data([0, 3, -1, 2, 2, 1])\ngather_elements(x, i)"),
+    ] {
+        check_text(inputs, body);
+    }
+}
+
+#[test]
 fn transposed_convolutions() {
     for (x, op) in [
         ("2, 8, 5, 4", "conv_transpose(4, kernel: 2, stride: 2) |> prelu"),

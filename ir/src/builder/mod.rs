@@ -34,7 +34,7 @@ use crate::dtype::DType;
 use crate::graph::{Graph, Output, Value};
 use crate::init::Init;
 use crate::op::{AttrError, AttrValue, Attrs, Op, Source, table};
-use crate::shape::{ShapeError, operand_types};
+use crate::shape::{ShapeError, operand_types_of};
 use crate::types::{MAX_RANK, TensorType};
 use crate::verify::{Violation, verify};
 use std::borrow::Cow;
@@ -197,7 +197,7 @@ impl GraphBuilder {
             let error = AttrError { attr: Some(unknown.clone()), message, help: None };
             return Err(BuildError::Attr { call, error });
         }
-        let types = operand_types(&self.graph, operands).map_err(shape_error)?;
+        let types = operand_types_of(&self.graph, name, operands).map_err(shape_error)?;
         let types: Vec<_> = types.iter().map(Cow::as_ref).collect();
         let op = Op::build(name, attrs, &types, &self.graph.facts)
             .map_err(|error| BuildError::Attr { call: call.clone(), error })?;

@@ -4,7 +4,7 @@ use super::float::{Float, erf, erfc, max, min};
 use super::tensor::{Data, Tensor, for_each_index, strides};
 use super::{EvalError, Kernel};
 use crate::dtype::DType;
-use crate::op::{Binary, Unary};
+use crate::op::{Binary, BinaryKind, Unary};
 
 /// A function of one number. What is a formula of products is computed in `T`; the rest in `f64`, rounded once.
 pub fn apply_unary<T: Float>(u: &Unary, x: T) -> T {
@@ -20,6 +20,11 @@ pub fn apply_unary<T: Float>(u: &Unary, x: T) -> T {
         Unary::Floor => wide(f64::floor),
         Unary::Ceil => wide(f64::ceil),
         Unary::Round => wide(f64::round_ties_even),
+        Unary::Sign if x > T::ZERO => T::ONE,
+        Unary::Sign if x < T::ZERO => -T::ONE,
+        // Zero and NaN.
+        Unary::Sign => x,
+        Unary::Not => truth(x == T::ZERO),
         Unary::Sigmoid => wide(sigmoid),
         Unary::Tanh => wide(f64::tanh),
         Unary::Exp => wide(f64::exp),
@@ -45,6 +50,11 @@ pub fn apply_unary<T: Float>(u: &Unary, x: T) -> T {
     }
 }
 
+/// Bool as a number.
+fn truth<T: Float>(v: bool) -> T {
+    if v { T::ONE } else { T::ZERO }
+}
+
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
@@ -64,6 +74,12 @@ pub fn apply_binary<T: Float>(op: Binary, a: T, b: T) -> T {
         Binary::Max => max(a, b),
         Binary::Min => min(a, b),
         Binary::Pow => T::from_f64(a.to_f64().powf(b.to_f64())),
+        Binary::Equal => truth(a == b),
+        Binary::Less => truth(a < b),
+        Binary::LessEqual => truth(a <= b),
+        Binary::And => truth(a != T::ZERO && b != T::ZERO),
+        Binary::Or => truth(a != T::ZERO || b != T::ZERO),
+        Binary::Xor => truth((a != T::ZERO) != (b != T::ZERO)),
     }
 }
 
@@ -71,18 +87,20 @@ pub(super) fn unary<T: Float>(u: &Unary, x: &Tensor<T>, dtype: DType) -> Tensor<
     let data = match &x.data {
         Data::Float(v) => Data::Float(v.iter().map(|x| apply_unary(u, *x)).collect()),
         Data::Int(v) => Data::Int(v.iter().map(|x| unary_int(u, *x, dtype)).collect()),
-        Data::Bool(v) => Data::Bool(v.clone()),
+        // `not` is the only function of bool.
+        Data::Bool(v) => Data::Bool(v.iter().map(|v| !v).collect()),
     };
     Tensor { shape: x.shape.clone(), data }
 }
 
-/// The four functions that integers have; the shape rules admit no other.
+/// The functions that integers have; the shape rules admit no other.
 fn unary_int(u: &Unary, x: i64, dtype: DType) -> i64 {
     let v = widen(x, dtype);
     let result = match u {
         Unary::Relu => v.max(0),
         Unary::Abs => v.abs(),
         Unary::Neg => -v,
+        Unary::Sign => v.signum(),
         // Comparing as numbers leaves an integer where the bounds are integers or do not bind.
         Unary::Clip { min, max } => {
             let low = if (v as f64) < min.0 { min.0.ceil() as i128 } else { v };
@@ -104,7 +122,8 @@ fn unary_int(u: &Unary, x: i64, dtype: DType) -> i64 {
         | Unary::Softplus
         | Unary::Floor
         | Unary::Ceil
-        | Unary::Round => v,
+        | Unary::Round
+        | Unary::Not => v,
     };
     narrow(result, dtype)
 }
@@ -138,8 +157,11 @@ pub(super) fn binary_int(op: Binary, a: i64, b: i64, dtype: DType) -> Result<i64
         Binary::Div => a.checked_div(b).ok_or(EvalError::DivisionByZero)?,
         Binary::Max => a.max(b),
         Binary::Min => a.min(b),
-        // The shape rules admit floats only.
-        Binary::Pow => a,
+        // The shape rules admit floats or bool only.
+        Binary::Pow | Binary::And | Binary::Or | Binary::Xor => a,
+        Binary::Equal => i128::from(a == b),
+        Binary::Less => i128::from(a < b),
+        Binary::LessEqual => i128::from(a <= b),
     };
     Ok(narrow(v, dtype))
 }
@@ -166,9 +188,67 @@ pub(super) fn binary<T: Float>(
             });
             Data::Int(out?)
         }
+        (Data::Bool(x), Data::Bool(y)) => {
+            let mut out = Vec::with_capacity(shape.iter().product());
+            let number = |v: bool| if v { T::ONE } else { T::ZERO };
+            zip(&shape, &a.shape, &b.shape, |i, j| out.push(apply_binary(op, number(x[i]), number(y[j]))));
+            Data::Float(out)
+        }
+        _ => return Err(EvalError::Kind),
+    };
+    let tensor = Tensor { shape, data };
+    Ok(match op.kind() {
+        BinaryKind::Arithmetic => tensor,
+        BinaryKind::Comparison | BinaryKind::Logic => cast(&tensor, DType::Bool),
+    })
+}
+
+/// condition, a, b
+pub(super) fn select<T: Float>(k: &Kernel<'_, T>) -> Result<Tensor<T>, EvalError> {
+    let [condition, a, b] = k.x else { return Err(EvalError::Kind) };
+    let Data::Bool(c) = &condition.data else { return Err(EvalError::Kind) };
+    let shape = k.shape(0)?;
+    let steps = [&condition.shape, &a.shape, &b.shape].map(|s| broadcast_strides(&shape, s));
+    let mut places = Vec::with_capacity(shape.iter().product());
+    for_each_index(&shape, |index| {
+        let at = |s: &[usize]| index.iter().zip(s).map(|(i, s)| i * s).sum::<usize>();
+        places.push((c[at(&steps[0])], at(&steps[1]), at(&steps[2])));
+    });
+    let data = match (&a.data, &b.data) {
+        (Data::Float(x), Data::Float(y)) => Data::Float(choose(&places, x, y)),
+        (Data::Int(x), Data::Int(y)) => Data::Int(choose(&places, x, y)),
+        (Data::Bool(x), Data::Bool(y)) => Data::Bool(choose(&places, x, y)),
         _ => return Err(EvalError::Kind),
     };
     Ok(Tensor { shape, data })
+}
+
+fn choose<V: Copy>(places: &[(bool, usize, usize)], a: &[V], b: &[V]) -> Vec<V> {
+    places.iter().map(|(c, i, j)| if *c { a[*i] } else { b[*j] }).collect()
+}
+
+/// The elements as another type. Integers wrap to the width; floats to integers are cut towards zero and saturate at
+/// the 128 bits in between; the narrow float types are rounded to, f32 and f64 are what the interpreter computes in.
+pub(super) fn cast<T: Float>(x: &Tensor<T>, to: DType) -> Tensor<T> {
+    let narrow_float = |v: f64| match to {
+        DType::F16 => half::f16::from_f64(v).to_f64(),
+        DType::BF16 => half::bf16::from_f64(v).to_f64(),
+        _ => v,
+    };
+    let data = match &x.data {
+        Data::Float(v) if to == DType::Bool => Data::Bool(v.iter().map(|v| *v != T::ZERO).collect()),
+        Data::Int(v) if to == DType::Bool => Data::Bool(v.iter().map(|v| *v != 0).collect()),
+        Data::Bool(v) if to == DType::Bool => Data::Bool(v.clone()),
+        Data::Float(v) if to.is_int() => {
+            Data::Int(v.iter().map(|v| narrow(v.to_f64() as i128, to)).collect())
+        }
+        Data::Int(v) if to.is_int() => Data::Int(v.iter().map(|v| narrow(i128::from(*v), to)).collect()),
+        Data::Bool(v) if to.is_int() => Data::Int(v.iter().map(|v| i64::from(*v)).collect()),
+        Data::Float(_) | Data::Int(_) | Data::Bool(_) => {
+            Data::Float(x.to_f64().into_iter().map(|v| T::from_f64(narrow_float(v))).collect())
+        }
+    };
+    Tensor { shape: x.shape.clone(), data }
 }
 
 pub(super) fn prelu_tensor<T: Float>(

@@ -1,5 +1,6 @@
 //! Meaning of the operations that move elements.
 
+use super::elementwise::broadcast_strides;
 use super::float::Float;
 use super::tensor::{Data, Tensor, strides};
 use super::{EvalError, Kernel};
@@ -108,6 +109,41 @@ pub(super) fn transpose<T: Float>(k: &Kernel<'_, T>, perm: &[usize]) -> Result<T
     let (x, own) = (k.x[0], strides(&k.x[0].shape));
     let moved: Vec<usize> = perm.iter().map(|p| own[*p]).collect();
     Ok(x.gather(k.shape(0)?, 0.0, |index| Some(dot(index, &moved))))
+}
+
+pub(super) fn expand<T: Float>(k: &Kernel<'_, T>) -> Result<Tensor<T>, EvalError> {
+    let (x, shape) = (k.x[0], k.shape(0)?);
+    let steps = broadcast_strides(&shape, &x.shape);
+    Ok(x.gather(shape, 0.0, |index| Some(dot(index, &steps))))
+}
+
+pub(super) fn gather<T: Float>(k: &Kernel<'_, T>, axis: usize) -> Result<Tensor<T>, EvalError> {
+    let (x, indices, own) = (k.x[0], k.x[1], strides(&k.x[0].shape));
+    let Data::Int(places) = &indices.data else { return Err(EvalError::Kind) };
+    let (steps, rank) = (strides(&indices.shape), indices.shape.len());
+    Ok(x.gather(k.shape(0)?, 0.0, |index| {
+        let place = places[dot(&index[axis..axis + rank], &steps)];
+        let (outer, inner) = (&index[..axis], &index[axis + rank..]);
+        Some(dot(outer, &own) + gather_place(place, x.shape[axis]) * own[axis] + dot(inner, &own[axis + 1..]))
+    }))
+}
+
+pub(super) fn gather_elements<T: Float>(k: &Kernel<'_, T>, axis: usize) -> Result<Tensor<T>, EvalError> {
+    let (x, indices, own) = (k.x[0], k.x[1], strides(&k.x[0].shape));
+    let Data::Int(places) = &indices.data else { return Err(EvalError::Kind) };
+    let steps = strides(&indices.shape);
+    Ok(x.gather(k.shape(0)?, 0.0, |index| {
+        let place = gather_place(places[dot(index, &steps)], x.shape[axis]);
+        Some(dot(index, &own) - index[axis] * own[axis] + place * own[axis])
+    }))
+}
+
+/// The place along an axis of `size` elements that an index means: negative ones count from the end, and what lies
+/// outside is clamped.
+pub fn gather_place(index: i64, size: usize) -> usize {
+    let size = size as i64;
+    let place = if index < 0 { index.saturating_add(size) } else { index };
+    place.clamp(0, size - 1) as usize
 }
 
 pub(super) fn depth_to_space<T: Float>(

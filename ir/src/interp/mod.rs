@@ -21,6 +21,7 @@ mod window;
 pub use elementwise::{apply_binary, apply_unary, prelu};
 pub use error::EvalError;
 pub use float::{Float, erf, erfc, max, min};
+pub use layout::gather_place;
 pub use resize::{linear_source, nearest_source, resize_scale, source_coordinate};
 pub use tensor::{Data, Tensor};
 
@@ -28,7 +29,7 @@ use crate::bind::{bind, solve};
 use crate::dtype::DType;
 use crate::graph::{EpArg, Graph, Node, NodeId, Value};
 use crate::op::{Op, Source};
-use crate::shape::operand_types;
+use crate::shape::operand_types_of;
 use crate::types::TensorType;
 use crate::verify::verify;
 use std::borrow::Cow;
@@ -200,7 +201,7 @@ pub fn eval_node<T: Float>(
         return Err(EvalError::Kind);
     }
     // A constant takes the element type of what it is combined with.
-    let types = operand_types(graph, node.own_operands()).map_err(|_| EvalError::Kind)?;
+    let types = operand_types_of(graph, node.op.name(), node.own_operands()).map_err(|_| EvalError::Kind)?;
     let own: Vec<Cow<'_, Tensor<T>>> = types.iter().zip(operands).map(|(ty, t)| adopt(t, ty.dtype)).collect();
     let x: Vec<&Tensor<T>> = own.iter().map(Cow::as_ref).collect();
     let mut results = eval_op(&node.op, &x, &node.types)?;
@@ -281,6 +282,8 @@ fn eval_op<T: Float>(op: &Op, x: &[&Tensor<T>], types: &[TensorType]) -> Result<
         Op::MatMul => contraction::matmul(&k)?,
         Op::Unary(u) => elementwise::unary(u, x[0], k.dtype()),
         Op::Binary(b) => elementwise::binary(&k, *b, x[0], x[1])?,
+        Op::Select => elementwise::select(&k)?,
+        Op::Cast { to } => elementwise::cast(x[0], *to),
         Op::Prelu { axes } => elementwise::prelu_tensor(x[0], x[1], axes)?,
         Op::BatchNorm { eps } => norm::batch_norm(&k, eps.0)?,
         Op::LayerNorm { axis, eps } => norm::layer_norm(&k, *axis, eps.0)?,
@@ -296,6 +299,9 @@ fn eval_op<T: Float>(op: &Op, x: &[&Tensor<T>], types: &[TensorType]) -> Result<
         Op::Pad { pads, mode } => layout::pad(&k, pads, mode)?,
         Op::Transpose { perm } => layout::transpose(&k, perm)?,
         Op::Reshape { .. } => Tensor { shape: k.shape(0)?, data: x[0].data.clone() },
+        Op::Expand { .. } => layout::expand(&k)?,
+        Op::Gather { axis } => layout::gather(&k, *axis)?,
+        Op::GatherElements { axis } => layout::gather_elements(&k, *axis)?,
         Op::DepthToSpace { block, mode } => layout::depth_to_space(&k, *block, *mode)?,
         Op::Resize(a) => resize::resize(&k, a)?,
         Op::Dropout { .. } | Op::Map => x[0].clone(),

@@ -57,12 +57,16 @@ pub(super) fn reduce<T: Float>(
                     (Some(a), ReduceKind::Sum | ReduceKind::Mean) => a + *v,
                     (Some(a), ReduceKind::Max) => max(a, *v),
                     (Some(a), ReduceKind::Min) => min(a, *v),
+                    (Some(a), ReduceKind::Prod) => a * *v,
                 });
             }
             let n = T::from_f64(count as f64);
             let finish = |v: Option<T>| match kind {
                 ReduceKind::Mean => v.unwrap_or(T::ZERO) / n,
-                ReduceKind::Sum | ReduceKind::Max | ReduceKind::Min => v.unwrap_or(T::ZERO),
+                ReduceKind::Sum => v.unwrap_or(T::ZERO),
+                ReduceKind::Max => v.unwrap_or(T::NEG_INFINITY),
+                ReduceKind::Min => v.unwrap_or(-T::NEG_INFINITY),
+                ReduceKind::Prod => v.unwrap_or(T::ONE),
             };
             k.tensor(y.into_iter().map(finish).collect())
         }
@@ -71,6 +75,7 @@ pub(super) fn reduce<T: Float>(
                 ReduceKind::Sum => Binary::Add,
                 ReduceKind::Max => Binary::Max,
                 ReduceKind::Min => Binary::Min,
+                ReduceKind::Prod => Binary::Mul,
                 ReduceKind::Mean => return Err(EvalError::Kind),
             };
             let mut y: Vec<Option<i64>> = vec![None; total];

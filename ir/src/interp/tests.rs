@@ -24,11 +24,20 @@ fn tensor<T: Float>((shape, values): &Given) -> Tensor<T> {
 
 fn result<T: Float>((name, attrs, operands, _): &Case) -> Vec<f64> {
     let tensors: Vec<Tensor<T>> = operands.iter().map(tensor).collect();
-    let types: Vec<_> = tensors.iter().map(|t| TensorType::f32(dims(&t.shape))).collect();
+    let floats: Vec<_> = tensors.iter().map(|t| TensorType::f32(dims(&t.shape))).collect();
+    // Operands that are no floats are given as such and converted.
+    let types: Vec<_> = floats
+        .iter()
+        .enumerate()
+        .map(|(i, t)| TensorType::new(operand_dtype(name, i), t.shape.clone()))
+        .collect();
     let types: Vec<_> = types.iter().collect();
     let mut g = Graph::new("case");
     let values: Vec<_> =
-        types.iter().enumerate().map(|(i, t)| g.add_input(i.to_string(), (*t).clone())).collect();
+        floats.iter().enumerate().map(|(i, t)| g.add_input(i.to_string(), t.clone())).collect();
+    let values: Vec<_> = std::iter::zip(values, &types)
+        .map(|(v, t)| if t.dtype == DType::F32 { v } else { g.push(Op::Cast { to: t.dtype }, &[v]).unwrap() })
+        .collect();
     let op = op(name, attrs, &types);
     infer(&op, &types, &facts()).unwrap();
     let results = g.push_multi(op, &values, None).unwrap();
@@ -38,6 +47,14 @@ fn result<T: Float>((name, attrs, operands, _): &Case) -> Vec<f64> {
     let inputs = tensors.into_iter().enumerate().map(|(i, t)| (i.to_string(), t)).collect();
     let outputs = eval(&g, &inputs, &mut |_, _| Err("none".into())).unwrap();
     outputs.values().flat_map(|t| t.to_f64()).collect()
+}
+
+fn operand_dtype(name: &str, operand: usize) -> DType {
+    match (name, operand) {
+        ("not" | "and" | "or" | "xor", _) | ("select", 0) => DType::Bool,
+        ("gather" | "gather_elements", 1) => DType::I64,
+        _ => DType::F32,
+    }
 }
 
 fn dims(shape: &[usize]) -> Vec<crate::Dim> {
@@ -163,6 +180,24 @@ const CASES: &[Case] = &[
     ("resize", r#""size": [2], "nearest": "floor""#, &[(&[1, 1, 4], &[1.0, 2.0, 3.0, 4.0])], &[1.0, 3.0]),
     ("resize", r#""size": [2], "nearest": "ceil""#, &[(&[1, 1, 4], &[1.0, 2.0, 3.0, 4.0])], &[2.0, 4.0]),
     ("resize", r#""size": [8], "coords": "asymmetric", "nearest": "floor""#, &[(&[1, 1, 3], &[1.0, 2.0, 3.0])], &[1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 3.0, 3.0]),
+    ("sign", "", &[(&[4], &[-2.0, 0.0, INF, NAN])], &[-1.0, 0.0, 1.0, NAN]),
+    ("not", "", &[(&[2], &[0.0, 1.0])], &[1.0, 0.0]),
+    ("cast", r#""to": "bool""#, &[(&[3], &[0.0, 0.5, NAN])], &[0.0, 1.0, 1.0]),
+    ("cast", r#""to": "u8""#, &[(&[4], &[-1.9, 2.9, 257.0, NAN])], &[255.0, 2.0, 1.0, 0.0]),
+    ("cast", r#""to": "bf16""#, &[(&[1], &[1.003])], &[1.0]),
+    ("equal", "", &[(&[3], &[1.0, 2.0, NAN]), (&[3], &[1.0, 3.0, NAN])], &[1.0, 0.0, 0.0]),
+    ("less", "", &[(&[2, 1], &[1.0, 2.0]), (&[3], &[1.0, 2.0, NAN])], &[0.0, 1.0, 0.0, 0.0, 0.0, 0.0]),
+    ("less_equal", "", &[(&[3], &[1.0, 2.0, 3.0]), (&[1], &[2.0])], &[1.0, 1.0, 0.0]),
+    ("and", "", &[(&[2, 1], &[0.0, 1.0]), (&[2], &[0.0, 1.0])], &[0.0, 0.0, 0.0, 1.0]),
+    ("or", "", &[(&[2, 1], &[0.0, 1.0]), (&[2], &[0.0, 1.0])], &[0.0, 1.0, 1.0, 1.0]),
+    ("xor", "", &[(&[2, 1], &[0.0, 1.0]), (&[2], &[0.0, 1.0])], &[0.0, 1.0, 1.0, 0.0]),
+    ("select", "", &[(&[2, 1], &[0.0, 1.0]), (&[2], &[1.0, 2.0]), (&[], &[9.0])], &[9.0, 9.0, 1.0, 2.0]),
+    ("reduce_prod", r#""axes": [1]"#, &[(&[2, 2], &[1.0, 2.0, 3.0, 4.0])], &[2.0, 12.0]),
+    ("expand", r#""shape": [2, 2, 2]"#, &[(&[2, 1], &[1.0, 2.0])], &[1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0]),
+    ("gather", "", &[(&[3], &[1.0, 2.0, 3.0]), (&[2, 2], &[0.0, -1.0, 9.0, -9.0])], &[1.0, 3.0, 3.0, 1.0]),
+    ("gather", r#""axis": 1"#, &[(&[2, 3, 1], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), (&[2], &[2.0, 0.0])], &[3.0, 1.0, 6.0, 4.0]),
+    ("gather_elements", r#""axis": 1"#, &[(&[2, 2], &[1.0, 2.0, 3.0, 4.0]), (&[2, 3], &[0.0, 0.0, -1.0, 1.0, 0.0, 0.0])],
+        &[1.0, 1.0, 2.0, 4.0, 3.0, 3.0]),
     ("dropout", "", &[V], &[-2.0, 0.0, 0.5, 3.0]),
     ("map", "", &[V], &[-2.0, 0.0, 0.5, 3.0]),
 ];

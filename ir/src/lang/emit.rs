@@ -53,7 +53,7 @@ impl<'a> Cx<'a, '_> {
                 None => self.want_tensor(value, place, &format!("an operand of `{name}`"))?,
             });
         }
-        let types = shape::operand_types(&self.graph, &values)
+        let types = shape::operand_types_of(&self.graph, name, &values)
             .map(|types| types.into_iter().map(Cow::into_owned).collect::<Vec<TensorType>>());
         let types = types.map_err(|error| self.shape_error(error, span))?;
         let op = self.build(name, attrs, places, &types, span)?;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dim::{DimError, DimFacts};
+use crate::dtype::DType;
 use crate::types::TensorType;
 use std::collections::BTreeMap;
 
@@ -136,6 +137,19 @@ impl Reader<'_> {
                 Err(AttrError::at(name, format!("`{name}` is one of {}, not {}", choices(), v.describe())))
             }
         }
+    }
+
+    fn dtype(&self, name: &str) -> Result<DType, AttrError> {
+        let v = self.need(name)?;
+        let AttrValue::Word(w) = v else {
+            return Err(AttrError::at(
+                name,
+                format!("`{name}` must be an element type, not {}", v.describe()),
+            ));
+        };
+        let error =
+            || AttrError::at(name, format!("there is no element type {w}")).help("for example f32 or bool");
+        DType::from_name(w).ok_or_else(error)
     }
 
     fn ints(&self, name: &str) -> Result<Vec<i64>, AttrError> {
@@ -496,6 +510,10 @@ impl Op {
             "floor" => unary(Unary::Floor),
             "ceil" => unary(Unary::Ceil),
             "round" => unary(Unary::Round),
+            "sign" => unary(Unary::Sign),
+            "not" => unary(Unary::Not),
+            "select" => Ok(Op::Select),
+            "cast" => Ok(Op::Cast { to: r.dtype("to")? }),
             "batch_norm" => Ok(Op::BatchNorm { eps: r.float("eps", 1e-5)? }),
             "layer_norm" => Ok(Op::LayerNorm { axis: r.axis(-1)?, eps: r.float("eps", 1e-5)? }),
             "instance_norm" => Ok(Op::InstanceNorm { eps: r.float("eps", 1e-5)? }),
@@ -520,6 +538,10 @@ impl Op {
             "reduce_mean" => r.reduce(ReduceKind::Mean),
             "reduce_max" => r.reduce(ReduceKind::Max),
             "reduce_min" => r.reduce(ReduceKind::Min),
+            "reduce_prod" => r.reduce(ReduceKind::Prod),
+            "expand" => Ok(Op::Expand { shape: r.dims("shape")? }),
+            "gather" => Ok(Op::Gather { axis: r.axis(0)? }),
+            "gather_elements" => Ok(Op::GatherElements { axis: r.axis(0)? }),
             "concat" => Ok(Op::Concat { axis: r.axis(1)? }),
             "split" => Ok(Op::Split { axis: r.axis(1)?, sizes: r.dims("sizes")? }),
             "slice" => r.slice(),
@@ -579,9 +601,15 @@ impl Op {
             ]
         };
         match self {
-            Op::Input | Op::Param(_) | Op::Const(_) | Op::Dense | Op::MatMul | Op::Binary(_) | Op::Map => {
-                vec![]
-            }
+            Op::Input
+            | Op::Param(_)
+            | Op::Const(_)
+            | Op::Dense
+            | Op::MatMul
+            | Op::Binary(_)
+            | Op::Select
+            | Op::Map => vec![],
+            Op::Cast { to } => vec![("to", word(&to.to_string()))],
             Op::Conv(c) => vec![
                 ("stride", ints(&c.stride)),
                 ("pad", pad(&c.pad)),
@@ -617,7 +645,9 @@ impl Op {
                 | Unary::Softplus
                 | Unary::Floor
                 | Unary::Ceil
-                | Unary::Round => vec![],
+                | Unary::Round
+                | Unary::Sign
+                | Unary::Not => vec![],
             },
             Op::Prelu { axes } => vec![("axes", usizes(axes))],
             Op::BatchNorm { eps } | Op::InstanceNorm { eps } => vec![("eps", Float(eps.0))],
@@ -629,7 +659,10 @@ impl Op {
                 attrs
             }
             Op::Spp { bins } => vec![("bins", usizes(bins))],
-            Op::Softmax { axis } | Op::Concat { axis } => vec![("axis", Int(*axis as i64))],
+            Op::Softmax { axis }
+            | Op::Concat { axis }
+            | Op::Gather { axis }
+            | Op::GatherElements { axis } => vec![("axis", Int(*axis as i64))],
             Op::Reduce { kind: _, axes, keep } => vec![("axes", usizes(axes)), ("keep", Bool(*keep))],
             Op::Split { axis, sizes } => vec![("axis", Int(*axis as i64)), ("sizes", dims(sizes))],
             Op::Slice { axes, starts, ends, steps } => vec![
@@ -650,7 +683,7 @@ impl Op {
                 attrs
             }
             Op::Transpose { perm } => vec![("perm", usizes(perm))],
-            Op::Reshape { shape } => vec![("shape", dims(shape))],
+            Op::Reshape { shape } | Op::Expand { shape } => vec![("shape", dims(shape))],
             Op::DepthToSpace { block, mode } => {
                 let mode = match mode {
                     DepthMode::Dcr => "dcr",

@@ -52,6 +52,10 @@ pub enum Unary {
     Ceil,
     /// To the nearest integer, ties to even.
     Round,
+    /// -1, 0 or 1
+    Sign,
+    /// Of bool: true where x is false.
+    Not,
 }
 
 impl Unary {
@@ -78,6 +82,8 @@ impl Unary {
             Unary::Floor => "floor",
             Unary::Ceil => "ceil",
             Unary::Round => "round",
+            Unary::Sign => "sign",
+            Unary::Not => "not",
         }
     }
 }
@@ -95,11 +101,36 @@ pub enum Binary {
     /// NaN if either is NaN.
     Min,
     Pow,
+    /// To bool: a = b; false if either is NaN. Of bool too.
+    Equal,
+    /// To bool: a < b
+    Less,
+    /// To bool: a ≤ b
+    LessEqual,
+    /// Of bool.
+    And,
+    /// Of bool.
+    Or,
+    /// Of bool: exactly one of them.
+    Xor,
 }
 
 impl Binary {
-    pub const ALL: [Binary; 7] =
-        [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Max, Binary::Min, Binary::Pow];
+    pub const ALL: [Binary; 13] = [
+        Binary::Add,
+        Binary::Sub,
+        Binary::Mul,
+        Binary::Div,
+        Binary::Max,
+        Binary::Min,
+        Binary::Pow,
+        Binary::Equal,
+        Binary::Less,
+        Binary::LessEqual,
+        Binary::And,
+        Binary::Or,
+        Binary::Xor,
+    ];
 
     pub fn name(&self) -> &'static str {
         match self {
@@ -110,6 +141,38 @@ impl Binary {
             Binary::Max => "max",
             Binary::Min => "min",
             Binary::Pow => "pow",
+            Binary::Equal => "equal",
+            Binary::Less => "less",
+            Binary::LessEqual => "less_equal",
+            Binary::And => "and",
+            Binary::Or => "or",
+            Binary::Xor => "xor",
         }
     }
+
+    /// What kind of elements go in and come out.
+    pub fn kind(&self) -> BinaryKind {
+        match self {
+            Binary::Add
+            | Binary::Sub
+            | Binary::Mul
+            | Binary::Div
+            | Binary::Max
+            | Binary::Min
+            | Binary::Pow => BinaryKind::Arithmetic,
+            Binary::Equal | Binary::Less | Binary::LessEqual => BinaryKind::Comparison,
+            Binary::And | Binary::Or | Binary::Xor => BinaryKind::Logic,
+        }
+    }
+}
+
+/// Kinds of functions of two elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BinaryKind {
+    /// Numbers to numbers of their type.
+    Arithmetic,
+    /// Elements of one type to bool.
+    Comparison,
+    /// Bool to bool.
+    Logic,
 }

@@ -9,10 +9,11 @@ mod elementwise;
 pub mod table;
 
 pub use attrs::{AttrError, AttrValue, Attrs};
-pub use elementwise::{Binary, Unary};
+pub use elementwise::{Binary, BinaryKind, Unary};
 pub use table::{AttrKind, AttrSpec, Category, OpSpec, Operand, OperandKind};
 
 use crate::dim::Dim;
+use crate::dtype::DType;
 use crate::init::Init;
 use crate::literal::Literal;
 use crate::scalar::Scalar;
@@ -43,6 +44,12 @@ pub enum Op {
     Unary(Unary),
     /// One function on pairs of elements, broadcast as in numpy.
     Binary(Binary),
+    /// condition of bool, a, b → where the condition holds a, else b; broadcast as in numpy.
+    Select,
+    /// The elements as another type: to integers cut towards zero and wrapped to the width, to bool `x ≠ 0`.
+    Cast {
+        to: DType,
+    },
     /// `x > 0 ? x : slope · x`; dim i of the slope runs along axis `axes[i]` of x and is 1 or that axis' size.
     Prelu {
         axes: Vec<usize>,
@@ -111,6 +118,20 @@ pub enum Op {
     /// The same elements in row-major order under another shape.
     Reshape {
         shape: Vec<Dim>,
+    },
+    /// x repeated along axes of size 1 and along new axes in front, as numpy broadcasts.
+    Expand {
+        shape: Vec<Dim>,
+    },
+    /// x, indices of integers → x[..axis] ++ indices ++ x[axis + 1..]: the slices of x at these places of the axis.
+    /// Negative indices count from the end; what lies outside is clamped to the axis.
+    Gather {
+        axis: usize,
+    },
+    /// x, indices of x's rank → the shape of the indices: element [i, j, …] is x's at [i, j, …] with the index there in
+    /// place of the one along the axis. Indices as in `Gather`.
+    GatherElements {
+        axis: usize,
     },
     /// [N, C·b², H, W] → [N, C, H·b, W·b]
     DepthToSpace {
@@ -189,6 +210,7 @@ pub enum ReduceKind {
     Mean,
     Max,
     Min,
+    Prod,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -271,6 +293,8 @@ impl Op {
             Op::MatMul => "matmul",
             Op::Unary(u) => u.name(),
             Op::Binary(b) => b.name(),
+            Op::Select => "select",
+            Op::Cast { .. } => "cast",
             Op::Prelu { .. } => "prelu",
             Op::BatchNorm { .. } => "batch_norm",
             Op::LayerNorm { .. } => "layer_norm",
@@ -283,12 +307,16 @@ impl Op {
             Op::Reduce { kind: ReduceKind::Mean, .. } => "reduce_mean",
             Op::Reduce { kind: ReduceKind::Max, .. } => "reduce_max",
             Op::Reduce { kind: ReduceKind::Min, .. } => "reduce_min",
+            Op::Reduce { kind: ReduceKind::Prod, .. } => "reduce_prod",
             Op::Concat { .. } => "concat",
             Op::Split { .. } => "split",
             Op::Slice { .. } => "slice",
             Op::Pad { .. } => "pad",
             Op::Transpose { .. } => "transpose",
             Op::Reshape { .. } => "reshape",
+            Op::Expand { .. } => "expand",
+            Op::Gather { .. } => "gather",
+            Op::GatherElements { .. } => "gather_elements",
             Op::DepthToSpace { .. } => "depth_to_space",
             Op::Resize(_) => "resize",
             Op::Dropout { .. } => "dropout",
@@ -303,7 +331,15 @@ impl Op {
 
     /// True where element i of the result depends on element i of the (broadcast) operands alone.
     pub fn is_elementwise(&self) -> bool {
-        matches!(self, Op::Unary(_) | Op::Binary(_) | Op::Prelu { .. } | Op::Dropout { .. })
+        matches!(
+            self,
+            Op::Unary(_)
+                | Op::Binary(_)
+                | Op::Select
+                | Op::Cast { .. }
+                | Op::Prelu { .. }
+                | Op::Dropout { .. }
+        )
     }
 
     /// Number of results.

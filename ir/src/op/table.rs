@@ -125,6 +125,10 @@ const fn attr(name: &'static str, kind: AttrKind, default: &'static str, doc: &'
 
 const X: &[Operand] = &[data("x")];
 const AB: &[Operand] = &[data("a"), data("b")];
+const XI: &[Operand] = &[data("x"), data("indices")];
+/// Element types as the language names them.
+const DTYPES: &[&str] =
+    &["f32", "f64", "f16", "bf16", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "bool"];
 const WEIGHTED: &[Operand] = &[data("x"), param("weight"), optional("bias")];
 
 const STRIDE: AttrSpec = attr("stride", AttrKind::Spatial, "1", "step of the window");
@@ -134,6 +138,7 @@ const GROUPS: AttrSpec = attr("groups", AttrKind::Int, "1", "channel groups that
 const CHANNELS: AttrSpec = attr("channels", AttrKind::Int, "", "output channels");
 const KERNEL: AttrSpec = attr("kernel", AttrKind::Spatial, "", "size of the window");
 const AXIS1: AttrSpec = attr("axis", AttrKind::Axis, "1", "the axis");
+const AXIS0: AttrSpec = attr("axis", AttrKind::Axis, "0", "the axis");
 const AXES: AttrSpec = attr("axes", AttrKind::Axes, "", "the axes");
 const KEEP: AttrSpec = attr("keep", AttrKind::Bool, "false", "keep reduced axes with size 1");
 const EPS: AttrSpec = attr("eps", AttrKind::Float, "0.00001", "added to the variance");
@@ -208,6 +213,10 @@ pub static OPS: &[OpSpec] = &[
     row(C::Elementwise, "floor", X, &[], "greatest integer not above x", "floor"),
     row(C::Elementwise, "ceil", X, &[], "least integer not below x", "ceil"),
     row(C::Elementwise, "round", X, &[], "nearest integer, ties to even", "round"),
+    row(C::Elementwise, "sign", X, &[], "−1, 0 or 1", "sign"),
+    row(C::Elementwise, "not", X, &[], "of bool: true where x is false", "not(c)"),
+    row(C::Elementwise, "cast", X, &[attr("to", AttrKind::Word(DTYPES), "", "element type")],
+        "the elements as another type; to integers cut towards zero, to bool x ≠ 0", "cast(to: bool)"),
     row(C::Elementwise, "add", AB, &[], "a + b, broadcast", "add(b)"),
     row(C::Elementwise, "sub", AB, &[], "a − b, broadcast", "sub(b)"),
     row(C::Elementwise, "mul", AB, &[], "a · b, broadcast", "mul(b)"),
@@ -215,6 +224,14 @@ pub static OPS: &[OpSpec] = &[
     row(C::Elementwise, "max", AB, &[], "the greater of a and b, broadcast", "max(b)"),
     row(C::Elementwise, "min", AB, &[], "the lesser of a and b, broadcast", "min(b)"),
     row(C::Elementwise, "pow", AB, &[], "a to the power of b, broadcast", "pow(2)"),
+    row(C::Elementwise, "equal", AB, &[], "bool: a = b, broadcast", "equal(b)"),
+    row(C::Elementwise, "less", AB, &[], "bool: a < b, broadcast", "less(b)"),
+    row(C::Elementwise, "less_equal", AB, &[], "bool: a ≤ b, broadcast", "less_equal(b)"),
+    row(C::Elementwise, "and", AB, &[], "of bool: both, broadcast", "and(c, d)"),
+    row(C::Elementwise, "or", AB, &[], "of bool: either or both, broadcast", "or(c, d)"),
+    row(C::Elementwise, "xor", AB, &[], "of bool: exactly one, broadcast", "xor(c, d)"),
+    row(C::Elementwise, "select", &[data("condition"), data("a"), data("b")], &[],
+        "a where the bool condition holds, else b, broadcast", "select(c, a, b)"),
 
     layer(row(C::Normalisation, "batch_norm", &[data("x"), param("scale"), param("shift"), param("mean"), param("var")], &[EPS],
         "(x − mean) / √(var + eps) · scale + shift per channel", "batch_norm"), &[]),
@@ -238,6 +255,7 @@ pub static OPS: &[OpSpec] = &[
     row(C::Reduction, "reduce_sum", X, REDUCE, "sum over the axes", "reduce_sum(axes: [1])"),
     row(C::Reduction, "reduce_max", X, REDUCE, "greatest element over the axes", "reduce_max(axes: [1])"),
     row(C::Reduction, "reduce_min", X, REDUCE, "least element over the axes", "reduce_min(axes: [1])"),
+    row(C::Reduction, "reduce_prod", X, REDUCE, "product over the axes", "reduce_prod(axes: [1])"),
 
     row(C::Shape, "concat", &[Operand { name: "xs", kind: OperandKind::Variadic }], &[AXIS1], "joins tensors along the axis", "concat(a, b, axis: 1)"),
     row(C::Shape, "split", X, &[AXIS1, attr("sizes", AttrKind::Dims, "", "sizes of the parts")], "cuts along the axis into parts", "split(sizes: [8, 8])"),
@@ -249,6 +267,12 @@ pub static OPS: &[OpSpec] = &[
     row(C::Shape, "transpose", X, &[attr("perm", AttrKind::Ints, "", "axis i of the result is axis perm[i] of x")], "permutes axes", "transpose(perm: [0, 2, 3, 1])"),
     row(C::Shape, "reshape", X, &[attr("shape", AttrKind::Dims, "", "the new shape; one size may be -1")], "the same elements, row-major, in another shape",
         "reshape(shape: [N, -1])"),
+    row(C::Shape, "expand", X, &[attr("shape", AttrKind::Dims, "", "the new shape")],
+        "repeats x along axes of size 1 and new axes in front", "expand(shape: [4, N, 16, 16, 16])"),
+    row(C::Shape, "gather", XI, &[AXIS0], "slices of x at the places along the axis; negative ones count from the end",
+        "gather(i)"),
+    row(C::Shape, "gather_elements", XI, &[AXIS0], "elements of x, at the index along the axis and the same place elsewhere",
+        "gather_elements(i, axis: 1)"),
     short(row(C::Shape, "flatten", X, &[AXIS1], "reshape to two axes, cut before `axis`", "flatten")),
     row(C::Shape, "depth_to_space", X, &[attr("block", AttrKind::Int, "", "upscaling factor"),
         attr("mode", AttrKind::Word(&["dcr", "crd"]), "dcr", "order within the channels; crd is torch's pixel shuffle")],

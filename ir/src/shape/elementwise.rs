@@ -3,7 +3,7 @@
 use super::{Cx, ShapeError};
 use crate::dim::Dim;
 use crate::dtype::DType;
-use crate::op::{Binary, Unary};
+use crate::op::{Binary, BinaryKind, Unary};
 use crate::types::{ShapeDisplay, TensorType};
 
 /// Where two shapes do not broadcast: the axis, counted from the end.
@@ -43,7 +43,7 @@ pub fn broadcast(a: &[Dim], b: &[Dim]) -> Result<Vec<Dim>, Mismatch> {
 
 pub(crate) fn unary(cx: &Cx<'_>, u: &Unary) -> Result<TensorType, ShapeError> {
     match u {
-        Unary::Relu | Unary::Clip { .. } | Unary::Abs | Unary::Neg => {
+        Unary::Relu | Unary::Clip { .. } | Unary::Abs | Unary::Neg | Unary::Sign => {
             if cx.x().dtype == DType::Bool {
                 return Err(cx.err(format!("{} works on numbers, not bool", cx.name())));
             }
@@ -65,6 +65,10 @@ pub(crate) fn unary(cx: &Cx<'_>, u: &Unary) -> Result<TensorType, ShapeError> {
         | Unary::Floor
         | Unary::Ceil
         | Unary::Round => cx.floats()?,
+        Unary::Not if cx.x().dtype != DType::Bool => {
+            return Err(cx.err(format!("not works on bool, not {}", cx.x().dtype)));
+        }
+        Unary::Not => {}
     }
     Ok(cx.x().clone())
 }
@@ -74,28 +78,88 @@ pub(crate) fn binary(cx: &Cx<'_>, b: Binary) -> Result<TensorType, ShapeError> {
     let (l, r) = (cx.operands[0], cx.operands[1]);
     match b {
         Binary::Pow => cx.floats()?,
-        Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Max | Binary::Min => {
+        Binary::Add
+        | Binary::Sub
+        | Binary::Mul
+        | Binary::Div
+        | Binary::Max
+        | Binary::Min
+        | Binary::Less
+        | Binary::LessEqual => {
+            if l.dtype == DType::U64 && b.kind() == BinaryKind::Comparison {
+                return Err(cx
+                    .err(format!("{} does not order u64", cx.name()))
+                    .help("make the operands i64"));
+            }
             if l.dtype == DType::Bool {
                 return Err(cx.err(format!("{} works on numbers, not bool", cx.name())));
             }
         }
+        Binary::Equal => {}
+        Binary::And | Binary::Or | Binary::Xor => {
+            if l.dtype != DType::Bool {
+                return Err(cx
+                    .err(format!("{} works on bool, not {}", cx.name(), l.dtype))
+                    .help("compare or `cast(to: bool)` first"));
+            }
+        }
     }
-    let shape = broadcast(&l.shape, &r.shape).map_err(|at| {
+    let dtype = match b.kind() {
+        BinaryKind::Arithmetic | BinaryKind::Logic => l.dtype,
+        BinaryKind::Comparison => DType::Bool,
+    };
+    Ok(TensorType::new(dtype, broadcast_all(cx, &[l, r])?))
+}
+
+/// condition, a, b
+pub(crate) fn select(cx: &Cx<'_>) -> Result<TensorType, ShapeError> {
+    let (condition, a, b) = (cx.operands[0], cx.operands[1], cx.operands[2]);
+    if condition.dtype != DType::Bool {
+        return Err(cx
+            .err(format!("select needs a condition of bool, not {}", condition.dtype))
+            .help("compare, for example `less(a, b)`"));
+    }
+    if a.dtype != b.dtype {
+        return Err(
+            cx.err(format!("select needs one element type, but a is {} and b is {}", a.dtype, b.dtype))
+        );
+    }
+    Ok(TensorType::new(a.dtype, broadcast_all(cx, &[condition, a, b])?))
+}
+
+pub(crate) fn cast(cx: &Cx<'_>, to: DType) -> Result<TensorType, ShapeError> {
+    if cx.x().dtype == DType::U64 && to != DType::U64 {
+        return Err(cx.err("cast from u64 is not supported").help("make the input i64"));
+    }
+    Ok(TensorType::new(to, cx.x().shape.clone()))
+}
+
+/// The shape that all operands broadcast to.
+fn broadcast_all(cx: &Cx<'_>, operands: &[&TensorType]) -> Result<Vec<Dim>, ShapeError> {
+    let (first, rest) = operands.split_first().ok_or_else(|| cx.err("no operands"))?;
+    let mut shape = first.shape.clone();
+    for ty in rest {
+        shape = broadcast_pair(cx, &shape, &ty.shape)?;
+    }
+    Ok(shape)
+}
+
+fn broadcast_pair(cx: &Cx<'_>, l: &[Dim], r: &[Dim]) -> Result<Vec<Dim>, ShapeError> {
+    broadcast(l, r).map_err(|at| {
         let e = cx.err(format!(
             "{} cannot broadcast {} with {}: {}",
             cx.name(),
-            ShapeDisplay(&l.shape),
-            ShapeDisplay(&r.shape),
-            at.describe(&l.shape, &r.shape)
+            ShapeDisplay(l),
+            ShapeDisplay(r),
+            at.describe(l, r)
         ));
-        match (l.shape.as_slice(), r.shape.as_slice()) {
+        match (l, r) {
             ([_, c, _, ..], [v]) | ([v], [_, c, _, ..]) if c == v => {
                 e.help(format!("shapes align at the end; a value a channel has the shape [{c}, 1, 1]"))
             }
             _ => e.help("sizes must agree or be 1"),
         }
-    })?;
-    Ok(TensorType::new(l.dtype, shape))
+    })
 }
 
 pub(crate) fn prelu(cx: &Cx<'_>, axes: &[usize]) -> Result<TensorType, ShapeError> {

@@ -1,6 +1,7 @@
-//! Shape rules of operations that move elements: concat, split, slice, pad, transpose, reshape, depth_to_space.
+//! Shape rules of operations that move elements: concat, split, slice, pad, transpose, reshape, expand, gather,
+//! depth_to_space.
 
-use super::{Cx, ShapeError};
+use super::{Cx, ShapeError, broadcast};
 use crate::dim::{Dim, MAX_DIM};
 use crate::op::PadMode;
 use crate::types::{ShapeDisplay, TensorType};
@@ -150,6 +151,55 @@ pub(crate) fn reshape(cx: &Cx<'_>, shape: &[Dim]) -> Result<TensorType, ShapeErr
             .help("one size may be -1, which stands for the rest"));
     }
     Ok(TensorType::new(x.dtype, shape.to_vec()))
+}
+
+pub(crate) fn expand(cx: &Cx<'_>, shape: &[Dim]) -> Result<TensorType, ShapeError> {
+    let x = cx.x();
+    match broadcast(&x.shape, shape) {
+        Ok(common) if common == shape => Ok(TensorType::new(x.dtype, common)),
+        _ => Err(cx
+            .err(format!(
+                "expand: x {} does not broadcast to {}",
+                ShapeDisplay(&x.shape),
+                ShapeDisplay(shape)
+            ))
+            .help("sizes, aligned at the end, must agree or be 1 in x")),
+    }
+}
+
+pub(crate) fn gather(cx: &Cx<'_>, axis: usize) -> Result<TensorType, ShapeError> {
+    let (x, indices) = (cx.x(), cx.operands[1]);
+    cx.axis(axis)?;
+    integer_indices(cx)?;
+    let shape = [&x.shape[..axis], &indices.shape, &x.shape[axis + 1..]].concat();
+    Ok(TensorType::new(x.dtype, shape))
+}
+
+pub(crate) fn gather_elements(cx: &Cx<'_>, axis: usize) -> Result<TensorType, ShapeError> {
+    let (x, indices) = (cx.x(), cx.operands[1]);
+    cx.axis(axis)?;
+    integer_indices(cx)?;
+    let fits = |(i, (d, n)): (usize, (&Dim, &Dim))| {
+        i == axis || n.sub(d).is_ok_and(|rest| rest.bounds(cx.facts).0.is_some_and(|least| least >= 0))
+    };
+    if indices.rank() != x.rank() || !indices.shape.iter().zip(&x.shape).enumerate().all(fits) {
+        return Err(cx
+            .err(format!(
+                "gather_elements: indices {} do not fit x {}",
+                ShapeDisplay(&indices.shape),
+                ShapeDisplay(&x.shape)
+            ))
+            .help(format!("they have x's rank, and sizes up to x's but along axis {axis}")));
+    }
+    Ok(TensorType::new(x.dtype, indices.shape.clone()))
+}
+
+fn integer_indices(cx: &Cx<'_>) -> Result<(), ShapeError> {
+    let dtype = cx.operands[1].dtype;
+    if dtype.is_int() {
+        return Ok(());
+    }
+    Err(cx.err(format!("{} needs indices of integers, not {dtype}", cx.name())).help("`cast(to: i64)`"))
 }
 
 pub(crate) fn depth_to_space(cx: &Cx<'_>, block: usize) -> Result<TensorType, ShapeError> {

@@ -17,7 +17,7 @@ mod window;
 pub use contraction::same_transposed;
 pub use elementwise::broadcast;
 pub use error::ShapeError;
-pub use node::{infer_node, infer_own, infer_values, operand_types};
+pub use node::{infer_node, infer_own, infer_values, operand_types, operand_types_of};
 pub use pool::adaptive_bin;
 pub use window::{resolve_padding, same_padding};
 
@@ -50,6 +50,8 @@ pub fn infer(op: &Op, operands: &[&TensorType], facts: &DimFacts) -> Result<Vec<
         Op::MatMul => vec![contraction::matmul(&cx)?],
         Op::Unary(u) => vec![elementwise::unary(&cx, u)?],
         Op::Binary(b) => vec![elementwise::binary(&cx, *b)?],
+        Op::Select => vec![elementwise::select(&cx)?],
+        Op::Cast { to } => vec![elementwise::cast(&cx, *to)?],
         Op::Prelu { axes } => vec![elementwise::prelu(&cx, axes)?],
         Op::BatchNorm { .. } => vec![norm::batch_norm(&cx)?],
         Op::LayerNorm { axis, .. } => vec![norm::layer_norm(&cx, *axis)?],
@@ -64,6 +66,9 @@ pub fn infer(op: &Op, operands: &[&TensorType], facts: &DimFacts) -> Result<Vec<
         Op::Pad { pads, mode } => vec![layout::pad(&cx, pads, mode)?],
         Op::Transpose { perm } => vec![layout::transpose(&cx, perm)?],
         Op::Reshape { shape } => vec![layout::reshape(&cx, shape)?],
+        Op::Expand { shape } => vec![layout::expand(&cx, shape)?],
+        Op::Gather { axis } => vec![layout::gather(&cx, *axis)?],
+        Op::GatherElements { axis } => vec![layout::gather_elements(&cx, *axis)?],
         Op::DepthToSpace { block, .. } => vec![layout::depth_to_space(&cx, *block)?],
         Op::Resize(a) => vec![resize::resize(&cx, a)?],
         Op::Dropout { .. } | Op::Map => vec![operands[0].clone()],

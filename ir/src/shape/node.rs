@@ -40,7 +40,7 @@ pub fn infer_own(graph: &Graph, node: &Node) -> Result<Vec<TensorType>, ShapeErr
 
 /// The types of the results of `op` on values of `graph`.
 pub fn infer_values(graph: &Graph, op: &Op, operands: &[Value]) -> Result<Vec<TensorType>, ShapeError> {
-    let types = operand_types(graph, operands)?;
+    let types = operand_types_of(graph, op.name(), operands)?;
     infer(op, &types.iter().map(Cow::as_ref).collect::<Vec<_>>(), &graph.facts)
 }
 
@@ -64,6 +64,28 @@ pub fn operand_types<'g>(
         _ => Ok(Cow::Borrowed(ty)),
     };
     found.into_iter().map(adopt).collect()
+}
+
+/// As [`operand_types`], for the operation named `op`: what selects or points at elements has a type of its own.
+pub fn operand_types_of<'g>(
+    graph: &'g Graph,
+    op: &str,
+    operands: &[Value],
+) -> Result<Vec<Cow<'g, TensorType>>, ShapeError> {
+    let apart = match op {
+        "select" => 0,
+        "gather" | "gather_elements" => 1,
+        _ => return operand_types(graph, operands),
+    };
+    let (mut own, mut rest) = (vec![], vec![]);
+    for (i, v) in operands.iter().enumerate() {
+        if i == apart { own.push(*v) } else { rest.push(*v) }
+    }
+    let mut types = operand_types(graph, &rest)?;
+    for ty in operand_types(graph, &own)? {
+        types.insert(apart.min(types.len()), ty);
+    }
+    Ok(types)
 }
 
 /// A number that is used with integers must be one.

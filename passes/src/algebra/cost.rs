@@ -62,8 +62,8 @@ pub(crate) fn cost(op: &Op, operands: &[&Facts], results: &[TensorType], dims: &
         }
         Op::Unary(u) => fused(unary_flops(u)),
         Op::Binary(Binary::Pow) => fused(40),
-        Op::Binary(_) => fused(1),
-        Op::Prelu { .. } => fused(2),
+        Op::Binary(_) | Op::Cast { .. } => fused(1),
+        Op::Prelu { .. } | Op::Select => fused(2),
         Op::BatchNorm { .. } => fused(6),
         Op::LayerNorm { .. } | Op::InstanceNorm { .. } => work(8),
         Op::Softmax { .. } => work(24),
@@ -72,7 +72,8 @@ pub(crate) fn cost(op: &Op, operands: &[&Facts], results: &[TensorType], dims: &
         }
         Op::Spp { .. } => traffic.saturating_add(read),
         Op::Reduce {
-            kind: ReduceKind::Sum | ReduceKind::Mean | ReduceKind::Max | ReduceKind::Min, ..
+            kind: ReduceKind::Sum | ReduceKind::Mean | ReduceKind::Max | ReduceKind::Min | ReduceKind::Prod,
+            ..
         } => traffic.saturating_add(read / 4),
         Op::Reshape { .. } | Op::Dropout { .. } | Op::Map => 1,
         Op::Concat { .. }
@@ -80,6 +81,9 @@ pub(crate) fn cost(op: &Op, operands: &[&Facts], results: &[TensorType], dims: &
         | Op::Slice { .. }
         | Op::Pad { .. }
         | Op::Transpose { .. }
+        | Op::Expand { .. }
+        | Op::Gather { .. }
+        | Op::GatherElements { .. }
         | Op::DepthToSpace { .. } => work(0),
         Op::Resize(_) => work(8),
     }
@@ -104,8 +108,9 @@ fn contraction_flops(op: &Op, operands: &[&Facts], results: &[TensorType], dims:
 
 fn unary_flops(u: &Unary) -> u64 {
     match u {
-        Unary::Relu | Unary::Abs | Unary::Neg | Unary::Floor | Unary::Ceil | Unary::Round => 1,
+        Unary::Relu | Unary::Abs | Unary::Neg | Unary::Floor | Unary::Ceil | Unary::Round | Unary::Not => 1,
         Unary::LeakyRelu { .. } | Unary::Clip { .. } => 2,
+        Unary::Sign => 4,
         Unary::HardSigmoid { .. } | Unary::HardSwish => 4,
         Unary::Sqrt | Unary::Reciprocal => 8,
         Unary::Sigmoid

@@ -5,23 +5,31 @@
 
 use super::facts::Facts;
 use rectify_ir::interp::{apply_binary, apply_unary, prelu};
-use rectify_ir::op::{Binary, Op, PadMode, ReduceKind, Unary};
+use rectify_ir::op::{Binary, BinaryKind, Op, PadMode, ReduceKind, Unary};
 
 /// The value of all elements, if those of the operands are known and equal.
 pub(super) fn value(op: &Op, args: &[&Facts]) -> Option<f64> {
     let first = args.first().and_then(|f| f.value);
     match op {
         Op::Const(c) => Some(c.0),
+        // A value is a number of the language, which bool has none of.
+        Op::Unary(Unary::Not) => None,
         Op::Unary(u) => Some(apply_unary(u, first?)),
+        Op::Binary(b) if b.kind() != BinaryKind::Arithmetic => None,
         Op::Binary(b) => Some(apply_binary(*b, first?, args[1].value?)),
         Op::Prelu { .. } => Some(prelu(first?, args[1].value?)),
         Op::Reshape { .. }
         | Op::Transpose { .. }
         | Op::Slice { .. }
+        | Op::Expand { .. }
+        | Op::Gather { .. }
+        | Op::GatherElements { .. }
         | Op::Dropout { .. }
         | Op::Map
         | Op::Reduce { kind: ReduceKind::Mean | ReduceKind::Max | ReduceKind::Min, .. } => first,
         Op::Reduce { kind: ReduceKind::Sum, .. } => first.filter(|v| *v == 0.0),
+        Op::Reduce { kind: ReduceKind::Prod, .. } => first.filter(|v| *v == 0.0 || *v == 1.0),
+        Op::Select => args[1].value.filter(|v| args[2].value == Some(*v)),
         Op::Concat { .. } => args.iter().all(|f| f.value == first).then_some(first)?,
         Op::Input
         | Op::Param(_)
@@ -36,6 +44,7 @@ pub(super) fn value(op: &Op, args: &[&Facts]) -> Option<f64> {
         | Op::AvgPool { .. }
         | Op::Spp { .. }
         | Op::Softmax { .. }
+        | Op::Cast { .. }
         | Op::Split { .. }
         | Op::Pad { .. }
         | Op::DepthToSpace { .. }
@@ -59,6 +68,9 @@ pub(super) fn range(op: &Op, args: &[&Facts]) -> Option<Range> {
         | Op::Reduce { kind: ReduceKind::Mean | ReduceKind::Max | ReduceKind::Min, .. }
         | Op::Split { .. }
         | Op::Slice { .. }
+        | Op::Expand { .. }
+        | Op::Gather { .. }
+        | Op::GatherElements { .. }
         | Op::Transpose { .. }
         | Op::Reshape { .. }
         | Op::DepthToSpace { .. }
@@ -72,6 +84,7 @@ pub(super) fn range(op: &Op, args: &[&Facts]) -> Option<Range> {
         Op::Reduce { kind: ReduceKind::Sum, .. } => {
             x.filter(|(low, _)| *low >= 0.0).map(|_| (0.0, f64::INFINITY))
         }
+        Op::Select => args[1].range.zip(args[2].range).map(|(a, b)| hull(a, b)),
         Op::Concat { .. } => args.iter().try_fold(x?, |hulled, f| f.range.map(|r| hull(hulled, r))),
         Op::Input
         | Op::Param(_)
@@ -81,7 +94,9 @@ pub(super) fn range(op: &Op, args: &[&Facts]) -> Option<Range> {
         | Op::MatMul
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
-        | Op::InstanceNorm { .. } => None,
+        | Op::InstanceNorm { .. }
+        | Op::Cast { .. }
+        | Op::Reduce { kind: ReduceKind::Prod, .. } => None,
     };
     range.filter(|(low, high)| low <= high)
 }
@@ -110,6 +125,8 @@ fn unary_range(u: &Unary, x: Option<Range>) -> Option<Range> {
         Unary::Floor => x.map(|(l, h)| (l.floor(), h.floor())),
         Unary::Ceil => x.map(|(l, h)| (l.ceil(), h.ceil())),
         Unary::Round => x.map(|(l, h)| (l.round_ties_even(), h.round_ties_even())),
+        Unary::Sign => Some((-1.0, 1.0)),
+        Unary::Not => None,
         Unary::Log | Unary::Gelu { .. } | Unary::Silu | Unary::HardSwish | Unary::Elu { .. } => None,
     }
 }
@@ -136,6 +153,13 @@ fn binary_range(b: Binary, (a, c): Range, (d, e): Range) -> Option<Range> {
         Binary::Div if a >= 0.0 && d >= 0.0 => Some((0.0, f64::INFINITY)),
         Binary::Max => Some((a.max(d), c.max(e))),
         Binary::Min => Some((a.min(d), c.min(e))),
-        Binary::Div | Binary::Pow => None,
+        Binary::Div
+        | Binary::Pow
+        | Binary::Equal
+        | Binary::Less
+        | Binary::LessEqual
+        | Binary::And
+        | Binary::Or
+        | Binary::Xor => None,
     }
 }

@@ -135,6 +135,11 @@ fn change(graph: &Graph, node: NodeId, params: &HashSet<NodeId>) -> Option<Chang
         | Op::ConvTranspose(_)
         | Op::Dense
         | Op::MatMul
+        | Op::Select
+        | Op::Cast { .. }
+        | Op::Expand { .. }
+        | Op::Gather { .. }
+        | Op::GatherElements { .. }
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }

@@ -64,7 +64,19 @@ fn merged(graph: &Graph, node: NodeId) -> Option<(NodeId, Init)> {
         (Binary::Add, _) => init.shifted_by(c),
         (Binary::Sub, false) => init.shifted_by(-c),
         (Binary::Sub, true) => init.scaled_by(-1.0).shifted_by(c),
-        (Binary::Div | Binary::Max | Binary::Min | Binary::Pow, _) => return None,
+        (
+            Binary::Div
+            | Binary::Max
+            | Binary::Min
+            | Binary::Pow
+            | Binary::Equal
+            | Binary::Less
+            | Binary::LessEqual
+            | Binary::And
+            | Binary::Or
+            | Binary::Xor,
+            _,
+        ) => return None,
     };
     Some((param, init))
 }

@@ -187,12 +187,28 @@ impl Walk<'_> {
             | Op::Pad { .. }
             | Op::Transpose { .. }
             | Op::Reshape { .. }
+            | Op::Expand { .. }
             | Op::DepthToSpace { .. }
             | Op::Resize(_)
             | Op::Dropout { .. }
             | Op::Map => Step::Through,
+            Op::Select if operand > 0 => Step::Through,
+            Op::Gather { .. } | Op::GatherElements { .. } if operand == 0 => Step::Through,
             Op::Prelu { .. }
-            | Op::Binary(Binary::Div | Binary::Pow)
+            | Op::Select
+            | Op::Cast { .. }
+            | Op::Gather { .. }
+            | Op::GatherElements { .. }
+            | Op::Binary(
+                Binary::Div
+                | Binary::Pow
+                | Binary::Equal
+                | Binary::Less
+                | Binary::LessEqual
+                | Binary::And
+                | Binary::Or
+                | Binary::Xor,
+            )
             | Op::BatchNorm { .. }
             | Op::LayerNorm { .. }
             | Op::InstanceNorm { .. }
@@ -271,6 +287,8 @@ fn unary(u: &Unary) -> Step {
         | Unary::Log
         | Unary::Sqrt
         | Unary::Reciprocal
+        | Unary::Sign
+        | Unary::Not
         | Unary::Erf => Step::End,
     }
 }

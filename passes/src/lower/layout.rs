@@ -138,7 +138,7 @@ struct Forms<'a> {
 impl Forms<'_> {
     fn of(&self, node: &Node, value: Value) -> Form {
         let ty = self.graph.ty(value);
-        if ty.dtype != DType::F32 || !(3..=5).contains(&ty.rank()) {
+        if !matches!(ty.dtype, DType::F32 | DType::Bool) || !(3..=5).contains(&ty.rank()) {
             return Form::Plain;
         }
         // Written to the caller and read by no other step.
@@ -156,7 +156,10 @@ impl Forms<'_> {
             | Op::MatMul
             | Op::Spp { .. }
             | Op::Transpose { .. }
-            | Op::Reshape { .. } => Form::Plain,
+            | Op::Reshape { .. }
+            | Op::Expand { .. }
+            | Op::Gather { .. }
+            | Op::GatherElements { .. } => Form::Plain,
             Op::Conv(a) => {
                 let depthwise = sizes(self.graph, node.operands[1])[1] == 1 && a.groups == channels;
                 let groups_fit = a.groups == 1 || aligned(channels / a.groups);
@@ -166,9 +169,13 @@ impl Forms<'_> {
                 blocked(2 * channels >= self.lanes && (a.groups == 1 || aligned(channels / a.groups)))
             }
             Op::MaxPool(_) | Op::AvgPool { .. } => blocked(true),
-            Op::Unary(_) | Op::Binary(_) | Op::Prelu { .. } | Op::BatchNorm { .. } | Op::Map => {
-                blocked(self.any_blocked(node, value))
-            }
+            Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Select
+            | Op::Cast { .. }
+            | Op::Prelu { .. }
+            | Op::BatchNorm { .. }
+            | Op::Map => blocked(self.any_blocked(node, value)),
             Op::Dropout { .. } if node.epilogue.is_some() => blocked(self.any_blocked(node, value)),
             Op::Dropout { .. } => first(),
             Op::InstanceNorm { .. } | Op::Resize(_) => same(),
@@ -276,6 +283,11 @@ fn share(layout: &mut Layout, graph: &Graph, params: &HashSet<NodeId>, id: NodeI
         | Op::Reduce { .. }
         | Op::Concat { .. }
         | Op::Pad { .. }
+        | Op::Select
+        | Op::Cast { .. }
+        | Op::Expand { .. }
+        | Op::Gather { .. }
+        | Op::GatherElements { .. }
         | Op::DepthToSpace { .. }
         | Op::Resize(_)
         | Op::Dropout { .. }

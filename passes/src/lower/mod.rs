@@ -4,7 +4,8 @@
 //! `layout` decides forms, shared storages and halos for the whole graph; then each node, in topological order, is
 //! lowered by its family's file into draft steps over storages; `schedule` lets results take the place of operands
 //! that die, orders memory and places barriers.
-//! Requires: a graph without symbolic sizes whose activations are f32. Leaves: a plan that `plan::verify` accepts.
+//! Requires: a graph without symbolic sizes whose activations are f32, or bool between them, which is held as 0 and 1
+//! of f32. Leaves: a plan that `plan::verify` accepts.
 //! The result depends on the graph and the target alone, never on the machine or the thread count.
 
 mod contract;
@@ -14,6 +15,7 @@ mod demand;
 mod dense;
 mod elementwise;
 mod error;
+mod gather;
 mod layout;
 mod memory;
 mod moves;
@@ -107,9 +109,13 @@ impl Lower<'_> {
             Op::Dense => self.dense(id),
             Op::MatMul => self.matmul(id),
             Op::Dropout { .. } | Op::Map if node.epilogue.is_none() => self.identity(id),
-            Op::Unary(_) | Op::Binary(_) | Op::Prelu { .. } | Op::Map | Op::Dropout { .. } => {
-                self.elementwise(id)
-            }
+            Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Select
+            | Op::Cast { .. }
+            | Op::Prelu { .. }
+            | Op::Map
+            | Op::Dropout { .. } => self.elementwise(id),
             Op::BatchNorm { eps } => self.batch_norm(id, eps.0),
             Op::LayerNorm { axis, eps } => self.layer_norm(id, *axis, eps.0),
             Op::InstanceNorm { eps } => self.instance_norm(id, eps.0),
@@ -124,6 +130,9 @@ impl Lower<'_> {
             Op::Pad { pads, mode } => self.pad(id, pads, *mode),
             Op::Transpose { perm } => self.transpose(id, perm),
             Op::Reshape { .. } => self.reshape(id),
+            Op::Expand { .. } => self.expand(id),
+            Op::Gather { axis } => self.gather(id, *axis),
+            Op::GatherElements { axis } => self.gather_elements(id, *axis),
             Op::DepthToSpace { block, mode } => self.depth_to_space(id, *block as i64, *mode),
             Op::Resize(a) => self.resize(id, a),
         }
@@ -215,7 +224,7 @@ fn label(graph: &Graph, id: NodeId) -> String {
     }
 }
 
-/// Every size is a constant of at least 1 and every element an f32.
+/// Every size is a constant of at least 1 and every element an f32, or between inputs and outputs a bool.
 fn check_types(graph: &Graph, id: NodeId) -> Result<(), LowerError> {
     for ty in &graph.node(id).types {
         let shape = ShapeDisplay(&ty.shape);
@@ -225,7 +234,8 @@ fn check_types(graph: &Graph, id: NodeId) -> Result<(), LowerError> {
         if ty.shape.iter().any(|d| d.as_const().is_some_and(|n| n < 1)) {
             return Err(LowerError::Empty { node: label(graph, id), shape: shape.to_string() });
         }
-        if ty.dtype != DType::F32 {
+        let edge = matches!(graph.node(id).op, Op::Input) || graph.outputs.iter().any(|o| o.value.node == id);
+        if ty.dtype != DType::F32 && (ty.dtype != DType::Bool || edge) {
             return Err(LowerError::ElementType { node: label(graph, id), dtype: ty.dtype });
         }
     }

@@ -1,5 +1,6 @@
 //! Elementwise operations of the graph as programs of kernels.
 
+use rectify_ir::DType;
 use rectify_ir::graph::{EpArg, Graph, Node, Value};
 use rectify_ir::kernel::{Binary as B, Constant, Program, Reg, Step, Unary as U};
 use rectify_ir::op::{Binary, Op, Source, Unary};
@@ -82,8 +83,28 @@ impl Expression {
     /// Appends an elementwise operation on these registers.
     pub fn apply(&mut self, op: &Op, args: &[Reg]) -> Result<Reg, NotElementwise> {
         Ok(match (op, args) {
-            (Op::Unary(u), [x]) => self.unary(unary(u), *x),
+            (Op::Unary(Unary::Sign), [x]) => self.sign(*x),
+            (Op::Unary(u), [x]) => match unary(u) {
+                Some(u) => self.unary(u, *x),
+                None => {
+                    // `not`: bool is 0 or 1.
+                    let zero = self.constant(0.0);
+                    self.binary(B::Eq, *x, zero)
+                }
+            },
+            (Op::Binary(Binary::Xor), [x, y]) => {
+                let difference = self.binary(B::Sub, *x, *y);
+                self.unary(U::Abs, difference)
+            }
             (Op::Binary(b), [x, y]) => self.binary(binary(*b), *x, *y),
+            (Op::Select, [c, x, y]) => self.step(Step::Select(*c, *x, *y)),
+            (Op::Cast { to: DType::Bool }, [x]) => {
+                let [zero, one] = [0.0, 1.0].map(|v| self.constant(v));
+                let is_zero = self.binary(B::Eq, *x, zero);
+                self.step(Step::Select(is_zero, zero, one))
+            }
+            // Programs hold f32 and bool, which is 0 or 1 of f32.
+            (Op::Cast { to: DType::F32 }, [x]) => *x,
             (Op::Prelu { .. }, [x, slope]) => match self.program.steps[slope.0 as usize] {
                 Step::Const(alpha) => self.unary(U::Leaky { alpha }, *x),
                 Step::Acc | Step::Load(_) | Step::Unary(..) | Step::Binary(..) | Step::Select(..) => {
@@ -93,6 +114,15 @@ impl Expression {
             (Op::Dropout { .. } | Op::Map, [x]) => *x,
             _ => return Err(NotElementwise),
         })
+    }
+
+    /// −1, 0 or 1; x itself for zeros and NaN.
+    fn sign(&mut self, x: Reg) -> Reg {
+        let [zero, one, minus] = [0.0, 1.0, -1.0].map(|v| self.constant(v));
+        let below = self.binary(B::Lt, x, zero);
+        let rest = self.step(Step::Select(below, minus, x));
+        let above = self.binary(B::Gt, x, zero);
+        self.step(Step::Select(above, one, rest))
     }
 
     /// Appends the operation of an elementwise node.
@@ -217,12 +247,20 @@ fn binary(op: Binary) -> B {
         Binary::Max => B::Max,
         Binary::Min => B::Min,
         Binary::Pow => B::Pow,
+        Binary::Equal => B::Eq,
+        Binary::Less => B::Lt,
+        Binary::LessEqual => B::Le,
+        // On 0 and 1.
+        Binary::And => B::Mul,
+        Binary::Or => B::Max,
+        Binary::Xor => B::Sub,
     }
 }
 
-fn unary(op: &Unary) -> U {
+/// The kernels' function; `None` for those that are made of others.
+fn unary(op: &Unary) -> Option<U> {
     let constant = |s: &rectify_ir::scalar::Scalar| Constant::new(s.0 as f32);
-    match op {
+    Some(match op {
         Unary::Relu => U::Relu,
         Unary::LeakyRelu { alpha } => U::Leaky { alpha: constant(alpha) },
         Unary::Clip { min, max } => U::Clip { min: constant(min), max: constant(max) },
@@ -245,5 +283,6 @@ fn unary(op: &Unary) -> U {
         Unary::Floor => U::Floor,
         Unary::Ceil => U::Ceil,
         Unary::Round => U::Round,
-    }
+        Unary::Sign | Unary::Not => return None,
+    })
 }

@@ -51,6 +51,7 @@ impl Lower<'_> {
             ReduceKind::Sum | ReduceKind::Mean => Reduce::Sum,
             ReduceKind::Max => Reduce::Max,
             ReduceKind::Min => Reduce::Min,
+            ReduceKind::Prod => Reduce::Product,
         };
         let (operand, reduced) = reduced_last(&x, &kept, axes);
         let request = NestRequest::reduce(id, &label, &narrow, vec![operand], Program::copy(), reduced, op);

@@ -4,8 +4,9 @@
 //! through; everything else, and whatever is small, is evaluated once as a whole and remembered while packing goes on.
 
 use super::source::{ParamError, Parameters};
+use rectify_ir::DType;
 use rectify_ir::graph::{Graph, NodeId, Value};
-use rectify_ir::interp;
+use rectify_ir::interp::{self, Data};
 use rectify_ir::op::Op;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -110,7 +111,7 @@ impl<'a> Reader<'a> {
             let shape = self.shape(*value)?;
             let mut values = vec![0.0; shape.iter().product()];
             self.read(*value, 0, &mut values)?;
-            operands.push(self.tensor(node, &shape, values)?);
+            operands.push(self.tensor(node, self.graph.ty(*value).dtype, shape, values)?);
         }
         let values = Arc::new(self.apply(node, &operands)?);
         // Two threads may both have made it: the values are the same.
@@ -121,11 +122,20 @@ impl<'a> Reader<'a> {
     fn tensor(
         &self,
         node: NodeId,
-        shape: &[usize],
+        dtype: DType,
+        shape: Vec<usize>,
         values: Vec<f32>,
     ) -> Result<interp::Tensor<f32>, ParamError> {
-        interp::Tensor::new(shape, values)
-            .ok_or_else(|| self.error(node, "values do not fit the shape".into()))
+        let data = match dtype {
+            DType::Bool => Data::Bool(values.iter().map(|v| *v != 0.0).collect()),
+            t if t.is_int() => Data::Int(values.iter().map(|v| *v as i64).collect()),
+            _ => Data::Float(values),
+        };
+        let tensor = interp::Tensor { shape, data };
+        if tensor.is_consistent() {
+            return Ok(tensor);
+        }
+        Err(self.error(node, "values do not fit the shape".into()))
     }
 
     /// The node's operation, epilogue included, on given operands.
@@ -133,8 +143,9 @@ impl<'a> Reader<'a> {
         let operands: Vec<_> = operands.iter().collect();
         let results =
             interp::eval_node(self.graph, node, &operands).map_err(|e| self.error(node, e.to_string()))?;
-        let floats = results.iter().map(|t| t.floats().map(<[f32]>::to_vec)).collect::<Option<_>>();
-        floats.ok_or_else(|| self.error(node, "not a tensor of floats".into()))
+        // Bool is 0 or 1, as kernels have it.
+        let number = |t: &interp::Tensor<f32>| t.to_f64().into_iter().map(|v| v as f32).collect();
+        Ok(results.iter().map(number).collect())
     }
 
     fn shape(&self, value: Value) -> Result<Vec<usize>, ParamError> {

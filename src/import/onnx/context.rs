@@ -249,6 +249,16 @@ impl<'a, 'm> Cx<'a, 'm> {
         self.push(Op::Reduce { kind, axes, keep }, &[x])
     }
 
+    /// The value as another type; the value itself if it has that type.
+    pub fn cast(&mut self, x: Value, to: DType) -> Result<Value, Refusal> {
+        if self.type_of(x).dtype == to { Ok(x) } else { self.push(Op::Cast { to }, &[x]) }
+    }
+
+    /// condition ? a : b
+    pub fn select(&mut self, condition: Value, a: Value, b: Value) -> Result<Value, Refusal> {
+        self.push(Op::Select, &[condition, a, b])
+    }
+
     /// The value in another shape; the value itself if it has that shape.
     pub fn reshape(&mut self, x: Value, shape: Vec<Dim>) -> Result<Value, Refusal> {
         if self.type_of(x).shape == shape { Ok(x) } else { self.push(Op::Reshape { shape }, &[x]) }

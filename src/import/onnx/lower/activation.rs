@@ -31,6 +31,7 @@ pub fn unary(cx: &mut Cx<'_, '_>) -> Lowered {
         "Floor" => Unary::Floor,
         "Ceil" => Unary::Ceil,
         "Round" => Unary::Round,
+        "Sign" => Unary::Sign,
         op => return Err(Refusal::form(format!("{op} is no function of one tensor"))),
     };
     let x = cx.value(0)?;

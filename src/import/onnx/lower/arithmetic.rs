@@ -19,7 +19,7 @@ pub fn binary(cx: &mut Cx<'_, '_>) -> Lowered {
     Ok(())
 }
 
-/// Base and exponent. Exponents of another type than the base are converted where they are known.
+/// Base and exponent. Exponents of another type than the base are converted to it.
 pub fn pow(cx: &mut Cx<'_, '_>) -> Lowered {
     let same = cx.ty(0)?.dtype == cx.ty(1)?.dtype;
     let (x, e) = match cx.known_number(1)? {
@@ -42,7 +42,11 @@ pub fn pow(cx: &mut Cx<'_, '_>) -> Lowered {
             (x, cx.scalar(e))
         }
         _ if same => operands(cx)?,
-        _ => return Err(Refusal::form("the exponents have another element type than the base")),
+        _ => {
+            let to = cx.ty(0)?.dtype;
+            let exponent = cx.value(1)?;
+            (cx.value(0)?, cx.cast(exponent, to)?)
+        }
     };
     let y = cx.binary(Binary::Pow, x, e)?;
     cx.set(0, y);
@@ -79,7 +83,7 @@ pub fn variadic(cx: &mut Cx<'_, '_>) -> Lowered {
 
 /// The two operands. A single number that broadcasts over the other becomes a constant of the graph, so that rewrites see
 /// its value.
-fn operands(cx: &mut Cx<'_, '_>) -> Result<(Value, Value), Refusal> {
+pub fn operands(cx: &mut Cx<'_, '_>) -> Result<(Value, Value), Refusal> {
     let (a, b) = (cx.ty(0)?, cx.ty(1)?);
     if b.dtype.is_float()
         && b.rank() <= a.rank()

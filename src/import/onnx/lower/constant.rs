@@ -69,7 +69,7 @@ pub fn identity(cx: &mut Cx<'_, '_>) -> Lowered {
     cx.set_alias(0, 0)
 }
 
-/// The identity at inference. A mask, if asked for, is not supported.
+/// The identity at inference; the mask, if asked for, keeps everything.
 pub fn dropout(cx: &mut Cx<'_, '_>) -> Lowered {
     let ratio = if cx.version < 12 {
         cx.attrs.float("ratio", 0.5)?
@@ -87,6 +87,12 @@ pub fn dropout(cx: &mut Cx<'_, '_>) -> Lowered {
         }
         given.unwrap_or(0.5)
     };
+    if cx.wants(1) {
+        let ty = cx.ty(0)?;
+        let dtype = if cx.version < 10 { ty.dtype } else { DType::Bool };
+        let mask = cx.filled(dtype, ty.shape, 1.0);
+        cx.set(1, mask);
+    }
     if !(0.0..1.0).contains(&ratio) || ratio == 0.0 {
         return cx.set_alias(0, 0);
     }
@@ -96,7 +102,7 @@ pub fn dropout(cx: &mut Cx<'_, '_>) -> Lowered {
     Ok(())
 }
 
-/// Conversions to the type that the input has. Others need an operation that the graph does not have.
+/// A conversion to the type that an attribute or, for `CastLike`, the second input names.
 pub fn cast(cx: &mut Cx<'_, '_>) -> Lowered {
     cx.attrs.ignore(&["saturate", "round_mode"]);
     let to = if cx.op == "CastLike" {
@@ -110,5 +116,8 @@ pub fn cast(cx: &mut Cx<'_, '_>) -> Lowered {
     if from == to {
         return cx.set_alias(0, 0);
     }
-    Err(Refusal::form(format!("converting {from} to {to} is not supported")))
+    let x = cx.value(0)?;
+    let y = cx.cast(x, to)?;
+    cx.set(0, y);
+    Ok(())
 }

@@ -8,6 +8,8 @@ mod arithmetic;
 mod constant;
 mod conv;
 mod linear;
+mod logic;
+mod loss;
 mod movement;
 mod norm;
 mod pool;
@@ -32,6 +34,7 @@ pub fn find(op: &str) -> Option<Lower> {
 const TABLE: &[(&str, Lower)] = &[
     ("Abs", activation::unary),
     ("Add", arithmetic::binary),
+    ("And", logic::binary),
     ("AveragePool", pool::average),
     ("BatchNormalization", norm::batch),
     ("Cast", constant::cast),
@@ -48,17 +51,21 @@ const TABLE: &[(&str, Lower)] = &[
     ("Div", arithmetic::binary),
     ("Dropout", constant::dropout),
     ("Elu", activation::unary),
+    ("Equal", logic::binary),
     ("Erf", activation::unary),
     ("Exp", activation::unary),
     ("Expand", shape::expand),
     ("Flatten", shape::flatten),
     ("Floor", activation::unary),
     ("Gather", slice::gather),
+    ("GatherElements", slice::gather_elements),
     ("Gelu", activation::unary),
     ("Gemm", linear::gemm),
     ("GlobalAveragePool", pool::global),
     ("GlobalLpPool", pool::global_lp),
     ("GlobalMaxPool", pool::global),
+    ("Greater", logic::binary),
+    ("GreaterOrEqual", logic::binary),
     ("GroupNormalization", norm::group),
     ("HardSigmoid", activation::unary),
     ("HardSwish", activation::unary),
@@ -67,6 +74,8 @@ const TABLE: &[(&str, Lower)] = &[
     ("LRN", norm::local_response),
     ("LayerNormalization", norm::layer),
     ("LeakyRelu", activation::unary),
+    ("Less", logic::binary),
+    ("LessOrEqual", logic::binary),
     ("Log", activation::unary),
     ("LogSoftmax", softmax::log_softmax),
     ("LpNormalization", norm::lp),
@@ -80,6 +89,9 @@ const TABLE: &[(&str, Lower)] = &[
     ("Mish", activation::mish),
     ("Mul", arithmetic::binary),
     ("Neg", activation::unary),
+    ("NegativeLogLikelihoodLoss", loss::negative_log_likelihood),
+    ("Not", logic::not),
+    ("Or", logic::binary),
     ("PRelu", activation::prelu),
     ("Pad", slice::pad),
     ("Pow", arithmetic::pow),
@@ -92,6 +104,7 @@ const TABLE: &[(&str, Lower)] = &[
     ("ReduceMax", reduce::reduce),
     ("ReduceMean", reduce::reduce),
     ("ReduceMin", reduce::reduce),
+    ("ReduceProd", reduce::reduce),
     ("ReduceSum", reduce::reduce),
     ("ReduceSumSquare", reduce::reduce),
     ("Relu", activation::unary),
@@ -100,10 +113,13 @@ const TABLE: &[(&str, Lower)] = &[
     ("Round", activation::unary),
     ("Selu", activation::selu),
     ("Shape", shape::shape),
+    ("Shrink", logic::shrink),
     ("Sigmoid", activation::unary),
+    ("Sign", activation::unary),
     ("Size", shape::size),
     ("Slice", slice::slice),
     ("Softmax", softmax::softmax),
+    ("SoftmaxCrossEntropyLoss", loss::softmax_cross_entropy),
     ("Softplus", activation::unary),
     ("Softsign", activation::softsign),
     ("SpaceToDepth", movement::space_to_depth),
@@ -114,10 +130,13 @@ const TABLE: &[(&str, Lower)] = &[
     ("Sum", arithmetic::variadic),
     ("Swish", activation::swish),
     ("Tanh", activation::unary),
+    ("ThresholdedRelu", logic::thresholded_relu),
     ("Tile", shape::tile),
     ("Transpose", movement::transpose),
     ("Unsqueeze", shape::unsqueeze),
     ("Upsample", resize::upsample),
+    ("Where", logic::choose),
+    ("Xor", logic::binary),
 ];
 
 #[cfg(test)]

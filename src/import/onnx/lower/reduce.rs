@@ -4,18 +4,19 @@ use super::super::context::{Cx, Lowered};
 use super::super::problem::Refusal;
 use rectify_ir::op::{Binary, ReduceKind, Unary};
 
-/// All of ONNX's reductions that are a sum, a mean or an extreme with elementwise work before or after it.
+/// All of ONNX's reductions that are a sum, a product, a mean or an extreme with elementwise work before or after it.
 pub fn reduce(cx: &mut Cx<'_, '_>) -> Lowered {
     let keep = cx.attrs.flag("keepdims", true)?;
     let x = cx.value(0)?;
     let rank = cx.type_of(x).rank();
     let axes = axes(cx, rank)?;
     let y = match cx.op {
-        "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" => {
+        "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" => {
             let kind = match cx.op {
                 "ReduceSum" => ReduceKind::Sum,
                 "ReduceMean" => ReduceKind::Mean,
                 "ReduceMax" => ReduceKind::Max,
+                "ReduceProd" => ReduceKind::Prod,
                 _ => ReduceKind::Min,
             };
             if axes.is_empty() {

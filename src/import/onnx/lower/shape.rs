@@ -8,9 +8,6 @@ use rectify_ir::op::Op;
 use rectify_ir::shape::broadcast;
 use rectify_ir::{DType, Dim};
 
-/// Tensors are repeated by joining them with themselves, at most this often.
-const MAX_REPEATS: i64 = 256;
-
 /// -1 stands for the rest, 0 for the input's own size at that place (unless `allowzero`).
 pub fn reshape(cx: &mut Cx<'_, '_>) -> Lowered {
     let ty = cx.ty(0)?;
@@ -100,7 +97,7 @@ pub fn size(cx: &mut Cx<'_, '_>) -> Lowered {
     Ok(())
 }
 
-/// Broadcasts to the given shape. Only to the shape that the input has already, or of a single known number.
+/// Broadcasts to the given shape. A single known number becomes a constant of that shape.
 pub fn expand(cx: &mut Cx<'_, '_>) -> Lowered {
     let ty = cx.ty(0)?;
     let target = cx.dims(1, "sizes")?;
@@ -118,10 +115,13 @@ pub fn expand(cx: &mut Cx<'_, '_>) -> Lowered {
         cx.set(0, y);
         return Ok(());
     }
-    Err(Refusal::form("broadcasting a tensor to a larger shape is not supported"))
+    let x = cx.value(0)?;
+    let y = cx.push(Op::Expand { shape }, &[x])?;
+    cx.set(0, y);
+    Ok(())
 }
 
-/// Repeats the tensor along each axis.
+/// Repeats the tensor along each axis: as rows of a new axis before it, which then joins it.
 pub fn tile(cx: &mut Cx<'_, '_>) -> Lowered {
     let repeats = cx.ints(1, "repeats")?;
     let mut y = cx.value(0)?;
@@ -132,14 +132,18 @@ pub fn tile(cx: &mut Cx<'_, '_>) -> Lowered {
         return cx.set_alias(0, 0);
     }
     for (axis, r) in repeats.into_iter().enumerate() {
-        match r {
-            1 => {}
-            2..=MAX_REPEATS => {
-                let parts = vec![y; r as usize];
-                y = cx.push(Op::Concat { axis }, &parts)?;
-            }
-            r => return Err(Refusal::form(format!("repeating an axis {r} times is not supported"))),
+        if r == 1 {
+            continue;
         }
+        let mut shape = cx.type_of(y).shape.clone();
+        let repeated = shape[axis].mul(&Dim::Const(r))?;
+        shape.insert(axis, Dim::Const(1));
+        y = cx.reshape(y, shape.clone())?;
+        shape[axis] = Dim::Const(r);
+        y = cx.push(Op::Expand { shape: shape.clone() }, &[y])?;
+        shape.remove(axis);
+        shape[axis] = repeated;
+        y = cx.reshape(y, shape)?;
     }
     cx.set(0, y);
     Ok(())

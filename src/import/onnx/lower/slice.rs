@@ -94,12 +94,17 @@ fn bounds(cx: &Cx<'_, '_>, size: &Dim, start: &Dim, end: &Dim, step: i64) -> Res
     Ok((place(start, false)?, place(end, true)?))
 }
 
-/// Elements at known places along an axis: one place, or places at equal distances.
+/// Elements at places along an axis. Known places at equal distances are a slice.
 pub fn gather(cx: &mut Cx<'_, '_>) -> Lowered {
     let ty = cx.ty(0)?;
     let axis = cx.axis(0, ty.rank())?;
     let index_shape = cx.ty(1)?.shape;
-    let places = cx.dims(1, "indices")?;
+    let Some(places) = cx.known(1)?.and_then(|k| k.as_dims()) else {
+        let operands = [cx.value(0)?, cx.value(1)?];
+        let y = cx.push(Op::Gather { axis }, &operands)?;
+        cx.set(0, y);
+        return Ok(());
+    };
     let size = ty.shape[axis].clone();
     let from_start = |d: &Dim| match d.bounds(cx.facts()).1 {
         Some(high) if high < 0 => size.add(d),
@@ -121,7 +126,12 @@ pub fn gather(cx: &mut Cx<'_, '_>) -> Lowered {
     };
     let step = match step {
         Some(s) if even(s)? => s,
-        _ => return Err(Refusal::form("a selection of elements at uneven places is not supported")),
+        _ => {
+            let operands = [cx.value(0)?, cx.value(1)?];
+            let y = cx.push(Op::Gather { axis }, &operands)?;
+            cx.set(0, y);
+            return Ok(());
+        }
     };
     let start = places[0].clone();
     let end = places[places.len() - 1].add(&Dim::Const(step.signum()))?;
@@ -129,6 +139,16 @@ pub fn gather(cx: &mut Cx<'_, '_>) -> Lowered {
     let y = push_cuts(cx, x, vec![Cut { axis, start, end, step }])?;
     let shape = [&ty.shape[..axis], &index_shape, &ty.shape[axis + 1..]].concat();
     let y = cx.reshape(y, shape)?;
+    cx.set(0, y);
+    Ok(())
+}
+
+/// Elements at the index along the axis and the same place elsewhere.
+pub fn gather_elements(cx: &mut Cx<'_, '_>) -> Lowered {
+    let rank = cx.ty(0)?.rank();
+    let axis = cx.axis(0, rank)?;
+    let operands = [cx.value(0)?, cx.value(1)?];
+    let y = cx.push(Op::GatherElements { axis }, &operands)?;
     cx.set(0, y);
     Ok(())
 }

@@ -49,7 +49,7 @@ pub fn log_softmax(cx: &mut Cx<'_, '_>) -> Lowered {
     finish(cx, y, shape)
 }
 
-fn log_softmax_of(cx: &mut Cx<'_, '_>, x: Value, axis: usize) -> Result<Value, Refusal> {
+pub fn log_softmax_of(cx: &mut Cx<'_, '_>, x: Value, axis: usize) -> Result<Value, Refusal> {
     let greatest = cx.reduce(ReduceKind::Max, x, &[axis], true)?;
     let d = cx.binary(Binary::Sub, x, greatest)?;
     let e = cx.unary(Unary::Exp, d)?;
