@@ -12,9 +12,15 @@ use iced_x86::{Code as X86, Register};
 /// Heads of innermost loops start at a multiple of this: a line of the instruction cache.
 const LOOP_ALIGNMENT: usize = 64;
 
+/// Frames do not touch page after page as they grow, so they must not step over the guard below a stack.
+const MAX_FRAME_BYTES: i32 = 32 << 10;
+
 /// The bytes of a function whose registers have these places.
 pub fn encode(code: &mut Code, places: &[u8], wide: bool) -> Result<Vec<u8>, EmitError> {
     let frame = Frame::new(code, places, wide);
+    if frame.bytes > MAX_FRAME_BYTES {
+        return Err(EmitError::Unsupported(format!("a stack frame of {} bytes", frame.bytes)));
+    }
     let insts = std::mem::take(&mut code.insts);
     let assembler = Assembler::new(code.labels);
     let mut encoder = Encoder { places, kinds: &code.kinds, wide, frame, assembler };
