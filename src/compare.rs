@@ -28,6 +28,8 @@ pub enum Comparison {
         wrong: usize,
         /// The greatest absolute difference of finite elements.
         max_difference: f64,
+        /// Index of the element that is furthest outside of the tolerance, in row-major order, with both values.
+        worst: Option<(usize, f64, f64)>,
         /// Index of the first wrong element, in row-major order, with both values.
         first_wrong: Option<(usize, f64, f64)>,
     },
@@ -42,6 +44,7 @@ impl Comparison {
         let greatest = want.iter().copied().filter(|v| v.is_finite()).fold(0.0, |m: f64, v| m.max(v.abs()));
         let floor = tolerance.atol * greatest.max(1.0);
         let (mut wrong, mut max_difference, mut first_wrong) = (0, 0.0f64, None);
+        let (mut worst, mut worst_excess) = (None, 0.0f64);
         for (index, (g, w)) in got.iter().zip(&want).enumerate() {
             let difference = (g - w).abs();
             // Infinities must be the same: any distance from one is within a tolerance that grows with it.
@@ -53,9 +56,15 @@ impl Comparison {
             if !same {
                 wrong += 1;
                 first_wrong.get_or_insert((index, *g, *w));
+                let excess = difference / (floor + tolerance.rtol * w.abs());
+                // What is not finite on one side only is as wrong as can be.
+                let excess = if excess.is_nan() { f64::INFINITY } else { excess };
+                if excess > worst_excess {
+                    (worst, worst_excess) = (Some((index, *g, *w)), excess);
+                }
             }
         }
-        Comparison::Values { elements: got.len(), wrong, max_difference, first_wrong }
+        Comparison::Values { elements: got.len(), wrong, max_difference, worst, first_wrong }
     }
 
     /// True where all elements are within the tolerance.
@@ -71,7 +80,7 @@ impl fmt::Display for Comparison {
             Comparison::Values { elements, max_difference, first_wrong: None, .. } => {
                 write!(f, "agrees, {elements} elements, greatest difference {max_difference:.2e}")
             }
-            Comparison::Values { elements, wrong, max_difference, first_wrong: Some((at, got, want)) } => {
+            Comparison::Values { elements, wrong, max_difference, first_wrong: Some((at, got, want)), .. } => {
                 write!(
                     f,
                     "differs in {wrong} of {elements} elements, by up to {max_difference:.2e}; element {at} is {got}, not {want}"

@@ -6,6 +6,7 @@ use crate::meta::{ParameterInfo, PortInfo};
 use crate::outputs::Outputs;
 use crate::session::Session;
 use crate::specialise::{CompileTimes, Specialisation};
+use crate::variants::Variants;
 use rectify_codegen::jit::KernelCache;
 use rectify_ir::Graph;
 use rectify_ir::bind::{self, Bindings};
@@ -34,6 +35,10 @@ pub(crate) struct Inner {
     pub packs: PackCache,
     pub inputs: Vec<PortInfo>,
     pub output_names: Arc<[Arc<str>]>,
+    /// Compilations for other values of inputs that shapes depend on.
+    pub variants: Option<Variants>,
+    /// The graph has inputs only: nothing runs but variants.
+    open: bool,
     cache: Mutex<Cache>,
     /// Held while a specialisation is made, so that nobody makes the same twice.
     making: Mutex<()>,
@@ -46,7 +51,12 @@ struct Cache {
 }
 
 impl Compiled {
-    pub(crate) fn new(compiler: Compiler<'_>, rewritten: Rewritten) -> Result<Compiled, Error> {
+    pub(crate) fn new(
+        compiler: Compiler<'_>,
+        rewritten: Rewritten,
+        variants: Option<Variants>,
+        open: bool,
+    ) -> Result<Compiled, Error> {
         let options = compiler.options;
         let Rewritten { typed, graph, log, parameters } = rewritten;
         let pool = match (&options.pool, options.threads) {
@@ -63,6 +73,8 @@ impl Compiled {
             output_names: graph.outputs.iter().map(|o| o.name.clone()).collect(),
             kernels: KernelCache::new(target),
             packs: PackCache::default(),
+            variants,
+            open,
             cache: Mutex::default(),
             making: Mutex::default(),
             typed,
@@ -77,7 +89,7 @@ impl Compiled {
         let missing = bind::symbols(&compiled.inner.graph)
             .iter()
             .any(|s| !compiled.inner.options.sizes.contains_key(s.as_ref()));
-        if !missing {
+        if !missing && !open {
             compiled.prepare(&[])?;
         }
         Ok(compiled)
@@ -89,6 +101,9 @@ impl Compiled {
     /// Inputs that are missing, unknown, or of the wrong type or shape.
     pub fn run(&self, inputs: &[(&str, TensorView<'_>)]) -> Result<Outputs, Error> {
         let ordered = self.inner.ordered(inputs)?;
+        if let Some(variant) = self.variant(&|at| ordered[at])? {
+            return variant.run(inputs);
+        }
         let specialisation = self.inner.specialisation(&self.inner.solve(&ordered)?)?;
         let ports = &specialisation.plan().outputs;
         let mut tensors = ports
@@ -107,6 +122,9 @@ impl Compiled {
         outputs: &mut [(&str, TensorViewMut<'_>)],
     ) -> Result<(), Error> {
         let ordered = self.inner.ordered(inputs)?;
+        if let Some(variant) = self.variant(&|at| ordered[at])? {
+            return variant.run_into(inputs, outputs);
+        }
         let specialisation = self.inner.specialisation(&self.inner.solve(&ordered)?)?;
         let mut views = self.inner.ordered_outputs(&specialisation, outputs)?;
         specialisation.run(&self.inner, &ordered, &mut views)
@@ -149,7 +167,19 @@ impl Compiled {
 
     /// The values that inputs give to the model's symbolic sizes.
     pub fn sizes_of(&self, inputs: &[(&str, TensorView<'_>)]) -> Result<Bindings, Error> {
-        self.inner.solve(&self.inner.ordered(inputs)?)
+        let ordered = self.inner.ordered(inputs)?;
+        match self.variant(&|at| ordered[at])? {
+            Some(variant) => variant.inner.solve(&ordered),
+            None => self.inner.solve(&ordered),
+        }
+    }
+
+    /// The compilation for the values of these inputs where that is another one.
+    pub(crate) fn variant<'v>(
+        &self,
+        input: &dyn Fn(usize) -> TensorView<'v>,
+    ) -> Result<Option<Compiled>, Error> {
+        self.inner.variants.as_ref().map_or(Ok(None), |variants| variants.find(input))
     }
 
     pub fn inputs(&self) -> &[PortInfo] {
@@ -270,6 +300,10 @@ impl Inner {
 
     /// The code for these sizes, from the cache or made now.
     pub fn specialisation(&self, sizes: &Bindings) -> Result<Arc<Specialisation>, Error> {
+        if self.open {
+            let message = "shapes of this model depend on values of inputs: nothing is known without them";
+            return Err(Error::option(message));
+        }
         if let Some(found) = self.cached(sizes) {
             return Ok(found);
         }

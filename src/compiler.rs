@@ -3,6 +3,7 @@
 use crate::compiled::Compiled;
 use crate::error::Error;
 use crate::model::Model;
+use crate::variants::Variants;
 use crate::{specialise, weights};
 use rectify_ir::bind::Bindings;
 use rectify_ir::graph::{Graph, Stage};
@@ -177,8 +178,31 @@ impl<'m> Compiler<'m> {
     /// # Errors
     /// Weights that do not fit, unknown sizes, options that this machine cannot serve.
     pub fn compile(self) -> Result<Compiled, Error> {
-        let rewritten = self.optimize(None)?;
-        Compiled::new(self, rewritten)
+        self.compile_with(true)
+    }
+
+    /// As [`compile`](Self::compile), for the values that the model is made for and no others.
+    pub(crate) fn compile_alone(self) -> Result<Compiled, Error> {
+        self.compile_with(false)
+    }
+
+    fn compile_with(self, other_values: bool) -> Result<Compiled, Error> {
+        let variants = if other_values { Variants::new(self.model, &self.options) } else { None };
+        let open = self.model.is_open();
+        let rewritten = if open {
+            self.check_options()?;
+            let graph = self.model.graph().clone();
+            let (log, parameters) = (passes::Log::default(), Parameters::new(self.options.seed));
+            Rewritten { typed: graph.clone(), graph, log, parameters }
+        } else {
+            self.optimize(None)?
+        };
+        Compiled::new(self, rewritten, variants, open)
+    }
+
+    pub(crate) fn with_options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
     }
 
     /// The optimised graph and the record of how it came about, without code and parameters.
@@ -186,6 +210,7 @@ impl<'m> Compiler<'m> {
     /// `after` is shown the graph after each pass.
     pub fn optimize(&self, after: Option<&AfterPass<'_>>) -> Result<Rewritten, Error> {
         self.check_options()?;
+        self.model.closed()?;
         let (typed, parameters) = weights::resolve(self.model, &self.options)?;
         let options = passes::Options {
             stop_after: self.options.stop_after.as_deref(),
@@ -205,12 +230,13 @@ impl<'m> Compiler<'m> {
 
     /// Checks all options and the names, types and shapes of weights, as compiling does first of all.
     pub fn check(&self) -> Result<(), Error> {
-        self.source_graph().map(|_| ())
+        if self.model.is_open() { self.check_options() } else { self.source_graph().map(|_| ()) }
     }
 
     /// The graph as written, with the sources of loaded weights, and the values of all parameters.
     pub fn source_graph(&self) -> Result<(Graph, Parameters), Error> {
         self.check_options()?;
+        self.model.closed()?;
         weights::resolve(self.model, &self.options)
     }
 

@@ -21,6 +21,9 @@ pub enum Error {
     /// The bytes are no model in any form.
     #[error("{name}: {message}")]
     Format { name: String, message: String },
+    /// The model is sound, but something in it cannot be compiled.
+    #[error("{name}: {message}")]
+    Unsupported { name: String, message: String },
     /// Sizes do not fit the model, or some are not known.
     #[error(transparent)]
     Sizes(#[from] BindError),
@@ -68,6 +71,7 @@ impl Error {
             Error::Read { .. }
             | Error::Model(_)
             | Error::Format { .. }
+            | Error::Unsupported { .. }
             | Error::Tensor { .. }
             | Error::Data(_)
             | Error::Load(_)
@@ -89,6 +93,7 @@ impl Error {
             Error::Read { .. }
             | Error::Model(_)
             | Error::Format { .. }
+            | Error::Unsupported { .. }
             | Error::Sizes(_)
             | Error::Tensor { .. }
             | Error::Load(_)

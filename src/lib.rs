@@ -34,6 +34,8 @@
 pub mod compare;
 mod compiled;
 mod compiler;
+#[cfg(feature = "onnx")]
+pub mod conform;
 pub mod cost;
 pub mod data;
 mod error;
@@ -45,10 +47,13 @@ mod meta;
 mod model;
 #[cfg(feature = "ndarray")]
 pub mod nd;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod outputs;
 mod reference;
 mod session;
 mod specialise;
+mod variants;
 mod weights;
 
 pub use compiled::Compiled;

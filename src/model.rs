@@ -3,12 +3,19 @@
 use crate::compiler::Compiler;
 use crate::error::{Error, Report};
 use crate::meta::{ParameterInfo, PortInfo};
+#[cfg(feature = "onnx")]
+use crate::onnx::{self, Onnx};
 use rectify_ir::Graph;
 use rectify_ir::diag::{Diagnostic, Diagnostics, SourceMap};
 use rectify_ir::export::from_json;
 use rectify_ir::graph::Output;
 use rectify_ir::lang::{self, Loader, NoFiles, Program};
+use rectify_ir::literal::Literal;
 use rectify_ir::op::Op;
+use rectify_runtime::TensorView;
+use std::collections::BTreeMap;
+#[cfg(feature = "onnx")]
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,13 +26,17 @@ pub struct Model {
     warnings: Arc<Report>,
     /// Where files that the model names lie; `None` for a model without a place.
     folder: Option<PathBuf>,
+    #[cfg(feature = "onnx")]
+    onnx: Option<Arc<Onnx>>,
 }
 
 /// Texts that this library did not write are read up to this size.
 const MAX_MODEL_BYTES: u64 = 1 << 30;
 
 impl Model {
-    /// Reads a model file: `.rect`, or a dump in text or JSON. Files that it uses must lie in its folder.
+    /// Reads a model file: `.rect`, a dump in text or JSON, or ONNX. Files that it uses must lie in its folder.
+    ///
+    /// An ONNX file is mapped, and its weights stay in it: it must not be cut short while the model is in use.
     ///
     /// # Errors
     /// The file cannot be read, or is no sound model: all its errors at once.
@@ -36,9 +47,14 @@ impl Model {
     /// As [`open`](Self::open), for a file with several models. Without a name, `main` is taken, or the last.
     pub fn open_named(path: impl AsRef<Path>, name: Option<&str>) -> Result<Model, Error> {
         let path = path.as_ref();
-        let bytes = read_model_bytes(path)?;
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        Model::read(&path.display().to_string(), &bytes, name, Some(folder))
+        let file = path.display().to_string();
+        #[cfg(feature = "onnx")]
+        if onnx::is_onnx(&file, &head(path)?) {
+            only_model(&file, name)?;
+            return Ok(Model::imported(Onnx::open(path)?, Some(folder)));
+        }
+        Model::read(&file, &read_model_bytes(path)?, name, Some(folder))
     }
 
     /// A model from its text, which cannot use other files.
@@ -48,18 +64,38 @@ impl Model {
 
     /// A model in any form from memory; `name` stands for the file in messages.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Model, Error> {
-        Model::read(name, bytes, None, None)
+        Model::from_bytes_named(name, bytes, None)
     }
 
     /// As [`from_bytes`](Self::from_bytes), for a file with several models.
     pub fn from_bytes_named(file: &str, bytes: &[u8], name: Option<&str>) -> Result<Model, Error> {
+        #[cfg(feature = "onnx")]
+        if onnx::is_onnx(file, bytes) {
+            only_model(file, name)?;
+            return Ok(Model::imported(Onnx::from_bytes(file, bytes)?, None));
+        }
         Model::read(file, bytes, name, None)
     }
 
     /// A model from a graph, for example of a [`GraphBuilder`](crate::GraphBuilder).
     pub fn from_graph(graph: Graph) -> Result<Model, Error> {
         verified(&graph, "the graph")?;
-        Ok(Model { graph: Arc::new(graph), warnings: Arc::default(), folder: None })
+        Ok(Model::typed(graph, Report::default(), None))
+    }
+
+    fn typed(graph: Graph, warnings: Report, folder: Option<PathBuf>) -> Model {
+        Model {
+            graph: Arc::new(graph),
+            warnings: Arc::new(warnings),
+            folder,
+            #[cfg(feature = "onnx")]
+            onnx: None,
+        }
+    }
+
+    #[cfg(feature = "onnx")]
+    fn imported((graph, onnx): (Graph, Onnx), folder: Option<PathBuf>) -> Model {
+        Model { onnx: Some(Arc::new(onnx)), ..Model::typed(graph, Report::default(), folder) }
     }
 
     fn read(file: &str, bytes: &[u8], name: Option<&str>, folder: Option<PathBuf>) -> Result<Model, Error> {
@@ -71,12 +107,68 @@ impl Model {
             }
             Parsed::Wrong(report) => return Err(Error::Model(Box::new(report))),
         };
-        Ok(Model { graph: Arc::new(graph), warnings: Arc::new(report), folder })
+        Ok(Model::typed(graph, report, folder))
     }
 
     /// The typed graph. Its `Display` is the dump, which is a model again.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// Inputs whose values decide on shapes; empty for most models. Only ONNX files have such inputs.
+    pub fn value_inputs(&self) -> Vec<String> {
+        #[cfg(feature = "onnx")]
+        if let Some(onnx) = &self.onnx {
+            return onnx.needs.iter().chain(onnx.values.keys()).cloned().collect();
+        }
+        Vec::new()
+    }
+
+    /// True where nothing but the inputs is known before those of [`value_inputs`](Self::value_inputs) have values.
+    /// [`Compiled::run`](crate::Compiled::run) finds the values among its inputs.
+    pub fn is_open(&self) -> bool {
+        #[cfg(feature = "onnx")]
+        if let Some(onnx) = &self.onnx {
+            return !onnx.needs.is_empty();
+        }
+        false
+    }
+
+    /// The model for the values of those of these inputs that shapes depend on.
+    ///
+    /// # Errors
+    /// Such an input is missing, or the model does not go with its values.
+    pub fn with_values(&self, inputs: &[(&str, TensorView<'_>)]) -> Result<Model, Error> {
+        #[cfg(feature = "onnx")]
+        if let Some(onnx) = self.onnx.as_ref().filter(|_| !self.value_inputs().is_empty()) {
+            return Ok(Model::imported(onnx.with_values(&self.graph, inputs)?, self.folder.clone()));
+        }
+        let _ = inputs;
+        Ok(self.clone())
+    }
+
+    /// The values of inputs that the graph is made for.
+    pub(crate) fn values(&self) -> BTreeMap<String, Literal> {
+        #[cfg(feature = "onnx")]
+        if let Some(onnx) = &self.onnx {
+            return onnx.values.clone();
+        }
+        BTreeMap::new()
+    }
+
+    /// An error where the graph is not known yet.
+    pub(crate) fn closed(&self) -> Result<(), Error> {
+        #[cfg(feature = "onnx")]
+        if let Some(onnx) = self.onnx.as_ref().filter(|o| !o.needs.is_empty()) {
+            return Err(onnx::open_error(&onnx.needs));
+        }
+        Ok(())
+    }
+
+    /// What an imported model keeps of its file.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn onnx(&self) -> Option<&Onnx> {
+        self.onnx.as_deref()
     }
 
     /// What `check` warns of.
@@ -110,13 +202,20 @@ impl Model {
 
     /// The model with inner values as further outputs: of each name that is the label of a layer, or label and operation as
     /// in `conv1.prelu` where several layers have the label; without the operation it is the last of them. Names of inputs
-    /// and outputs, and unknown ones, change nothing.
+    /// and outputs, and unknown ones, change nothing. Of an ONNX file they are the names of its tensors too.
     pub fn with_outputs(&self, names: &[&str]) -> Result<Model, Error> {
         let mut graph = Graph::clone(&self.graph);
         let order = graph.topo_order();
         for name in names {
             let port = |id: &_| graph.node(*id).name.as_deref() == Some(name);
             if graph.inputs().iter().any(port) || graph.outputs.iter().any(|o| o.name.as_ref() == *name) {
+                continue;
+            }
+            #[cfg(feature = "onnx")]
+            if let Some((_, value)) =
+                self.onnx().and_then(|o| o.tensors.iter().find(|(n, _)| n.as_ref() == *name))
+            {
+                graph.outputs.push(Output { name: (*name).into(), value: *value });
                 continue;
             }
             let labelled = |id: &&rectify_ir::NodeId| {
@@ -142,14 +241,47 @@ impl Model {
 
 /// All errors and warnings of a file; those of initialisation too if there is no error.
 pub fn check_file(path: &Path) -> Result<Report, Error> {
-    let bytes = read_model_bytes(path)?;
+    let file = path.display().to_string();
+    #[cfg(feature = "onnx")]
+    if onnx::is_onnx(&file, &head(path)?) {
+        return imported_report(Model::open(path));
+    }
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    check(&path.display().to_string(), &bytes, Some(folder))
+    check(&file, &read_model_bytes(path)?, Some(folder))
 }
 
 /// As [`check_file`], for a model in memory.
 pub fn check_bytes(name: &str, bytes: &[u8]) -> Result<Report, Error> {
+    #[cfg(feature = "onnx")]
+    if onnx::is_onnx(name, bytes) {
+        return imported_report(Model::from_bytes(name, bytes));
+    }
     check(name, bytes, None)
+}
+
+/// What stands in the way of an import. Its parameters have values, so there is no initialisation to warn of.
+#[cfg(feature = "onnx")]
+fn imported_report(model: Result<Model, Error>) -> Result<Report, Error> {
+    match model {
+        Ok(_) => Ok(Report::default()),
+        Err(Error::Model(report)) => Ok(*report),
+        Err(error) => Err(error),
+    }
+}
+
+/// Bytes of a file that tell its format.
+#[cfg(feature = "onnx")]
+fn head(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(256).read_to_end(&mut bytes));
+    read.map_err(|e| Error::Read { path: path.to_owned(), message: crate::data::io_message(&e) })?;
+    Ok(bytes)
+}
+
+#[cfg(feature = "onnx")]
+fn only_model(file: &str, name: Option<&str>) -> Result<(), Error> {
+    let Some(name) = name else { return Ok(()) };
+    Err(Error::Option { message: format!("{file} has one model, so `{name}` names nothing"), help: None })
 }
 
 fn check(file: &str, bytes: &[u8], folder: Option<PathBuf>) -> Result<Report, Error> {

@@ -16,8 +16,11 @@ impl Compiled {
     /// Inputs that do not fit.
     pub fn reference(&self, inputs: &[(&str, TensorView<'_>)]) -> Result<Outputs, Error> {
         let inner = &self.inner;
-        let graph = resolved(inner)?;
         let ordered = inner.ordered(inputs)?;
+        if let Some(variant) = self.variant(&|at| ordered[at])? {
+            return variant.reference(inputs);
+        }
+        let graph = resolved(inner)?;
         // Inputs that contradict sizes fixed by options are refused here as they are in a run.
         inner.solve(&ordered)?;
         let mut given = Tensors::<f64>::new();

@@ -13,6 +13,8 @@ use std::sync::Arc;
 /// nothing; other shapes make or fetch the code for them.
 pub struct Session {
     compiled: Compiled,
+    /// Where the inputs' values ask for another compilation: that of the last run.
+    variant: Option<Compiled>,
     current: Option<Current>,
     profiling: bool,
 }
@@ -28,7 +30,7 @@ struct Current {
 
 impl Session {
     pub(crate) fn new(compiled: Compiled) -> Session {
-        Session { compiled, current: None, profiling: false }
+        Session { compiled, variant: None, current: None, profiling: false }
     }
 
     /// Runs the model. The outputs are the session's own memory, overwritten by the next run.
@@ -41,7 +43,15 @@ impl Session {
             sorted = inner.ordered(inputs)?.into_iter().map(|view| ("", view)).collect::<Vec<_>>();
             &sorted
         };
-        let current = Current::fit(&self.compiled, &mut self.current, inputs, self.profiling)?;
+        let variant = self.compiled.variant(&|at| inputs[at].1)?;
+        let place = |c: &Option<Compiled>| c.as_ref().map(|c| Arc::as_ptr(&c.inner));
+        if place(&variant) != place(&self.variant) {
+            self.variant = variant;
+            self.current = None;
+        }
+        let compiled = self.variant.as_ref().unwrap_or(&self.compiled);
+        let inner = &compiled.inner;
+        let current = Current::fit(compiled, &mut self.current, inputs, self.profiling)?;
         let bytes = inputs.iter().map(|(_, view)| view.bytes());
         let outputs = current.outputs.tensors.iter_mut().map(bytes_of);
         run(&mut current.session, inner, bytes, outputs, current.profile.as_ref())?;

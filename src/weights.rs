@@ -35,6 +35,14 @@ pub(crate) fn resolve(model: &Model, options: &Options) -> Result<(Graph, Parame
         })
         .filter(|file| Some(file) != given_name.as_ref())
         .collect();
+    #[cfg(feature = "onnx")]
+    let named = match model.onnx() {
+        Some(onnx) => {
+            parameters = parameters.with_file(onnx.file_name().clone(), onnx.store());
+            named.into_iter().filter(|name| name != onnx.file_name()).collect()
+        }
+        None => named,
+    };
     for name in named {
         let path = beside(model, &name)?;
         let file = WeightFile::open(&path)?;

@@ -20,6 +20,7 @@ use std::sync::OnceLock;
 use rectify_ir::DType;
 
 pub use check::{Expected, Mismatch, WeightsError, check_names, nearest};
+pub use decode::to_f32 as decode_f32;
 pub use save::{SaveEntry, Source, save_safetensors};
 
 use crate::tensor::{Tensor, element_count};

@@ -116,7 +116,7 @@ fn size(text: &str) -> Result<(String, i64), String> {
     Ok((name.to_owned(), value))
 }
 
-fn level(text: &str) -> Result<TargetChoice, String> {
+pub fn level(text: &str) -> Result<TargetChoice, String> {
     if text == "native" {
         return Ok(TargetChoice::Native);
     }

@@ -8,6 +8,8 @@ mod bench;
 mod check;
 mod compare;
 mod completions;
+#[cfg(feature = "onnx")]
+mod conform;
 mod doctor;
 mod dump;
 mod failure;
@@ -68,6 +70,9 @@ enum Command {
     Doctor(doctor::Args),
     /// Compare a model's outputs with reference values
     Compare(compare::Args),
+    /// Run ONNX's backend tests
+    #[cfg(feature = "onnx")]
+    Conform(conform::Args),
     /// Write a completion script for a shell
     Completions(completions::Args),
 }
@@ -123,6 +128,8 @@ fn dispatch(command: Command, format: ErrorFormat) -> Outcome {
         Command::Ops(args) => ops::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Compare(args) => compare::run(&args),
+        #[cfg(feature = "onnx")]
+        Command::Conform(args) => conform::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -4,8 +4,8 @@ use rectify_ir::DType;
 
 use crate::tensor::{Element, Tensor, TensorError, with_element};
 
-/// `bytes` holds as many elements of `dtype` as `out`.
-pub(super) fn to_f32(dtype: DType, bytes: &[u8], out: &mut [f32]) {
+/// Little-endian elements of any alignment as the nearest f32. `bytes` holds as many elements of `dtype` as `out`.
+pub fn to_f32(dtype: DType, bytes: &[u8], out: &mut [f32]) {
     with_element!(dtype, T => {
         for (value, bytes) in out.iter_mut().zip(bytes.chunks_exact(size_of::<T>())) {
             *value = T::read_le(bytes).to_f32();

@@ -116,8 +116,6 @@ impl<'m> Importer<'m> {
     }
 
     pub fn run(&mut self, graph: &GraphProto, opsets: &Opsets) {
-        self.graph.name = identifier(&graph.name).unwrap_or_else(|| "model".into());
-        self.graph.doc = graph.doc_string.clone();
         for s in &graph.sparse_initializer {
             let name = s.values.as_ref().map_or("", |v| &v.name);
             self.problem(
@@ -132,15 +130,21 @@ impl<'m> Importer<'m> {
         for (name, raw) in initialisers {
             self.slots.insert(name, Slot::Ready(Tensor::constant(raw)));
         }
-        // Old files list their weights as inputs too. Those are parameters.
+        self.declare(graph);
+        let scope =
+            Scope { opsets, prefix: String::new(), formal: HashMap::new(), attrs: HashMap::new(), depth: 0 };
+        self.nodes(&graph.node, &scope);
+    }
+
+    /// The inputs. Old files list their weights as inputs too; those are parameters.
+    pub fn declare(&mut self, graph: &GraphProto) {
+        self.graph.name = identifier(&graph.name).unwrap_or_else(|| "model".into());
+        self.graph.doc = graph.doc_string.clone();
         for input in &graph.input {
             if self.weights.get(&input.name).is_none() {
                 self.input(input);
             }
         }
-        let scope =
-            Scope { opsets, prefix: String::new(), formal: HashMap::new(), attrs: HashMap::new(), depth: 0 };
-        self.nodes(&graph.node, &scope);
     }
 
     /// The graph, if there were no problems.

@@ -10,6 +10,7 @@ use super::tensor::{RawTensor, TensorError};
 use super::weights::OnnxWeights;
 use bytes::Bytes;
 use prost::Message;
+use rectify_ir::Graph;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -90,6 +91,13 @@ impl OnnxModel {
         let mut importer = Importer::new(&self.proto, self.weights.clone(), options, self.problems.clone());
         importer.run(self.graph(), &opsets);
         importer.finish(self.graph())
+    }
+
+    /// A graph with the declared inputs and nothing else: what there is to say of a model before it can be imported.
+    pub fn declared(&self, options: &Options) -> Result<Graph, Problems> {
+        let mut importer = Importer::new(&self.proto, self.weights.clone(), options, self.problems.clone());
+        importer.declare(self.graph());
+        if importer.problems.is_empty() { Ok(importer.graph) } else { Err(Problems(importer.problems)) }
     }
 
     /// Names of the inputs, weights not among them.
