@@ -80,7 +80,13 @@ impl fmt::Display for Comparison {
             Comparison::Values { elements, max_difference, first_wrong: None, .. } => {
                 write!(f, "agrees, {elements} elements, greatest difference {max_difference:.2e}")
             }
-            Comparison::Values { elements, wrong, max_difference, first_wrong: Some((at, got, want)), .. } => {
+            Comparison::Values {
+                elements,
+                wrong,
+                max_difference,
+                first_wrong: Some((at, got, want)),
+                ..
+            } => {
                 write!(
                     f,
                     "differs in {wrong} of {elements} elements, by up to {max_difference:.2e}; element {at} is {got}, not {want}"

@@ -6,7 +6,7 @@ use crate::meta::{ParameterInfo, PortInfo};
 use crate::outputs::Outputs;
 use crate::session::Session;
 use crate::specialise::{CompileTimes, Specialisation};
-use crate::variants::Variants;
+use crate::variants::{Variant, Variants};
 use rectify_codegen::jit::KernelCache;
 use rectify_ir::Graph;
 use rectify_ir::bind::{self, Bindings};
@@ -35,10 +35,8 @@ pub(crate) struct Inner {
     pub packs: PackCache,
     pub inputs: Vec<PortInfo>,
     pub output_names: Arc<[Arc<str>]>,
-    /// Compilations for other values of inputs that shapes depend on.
+    /// Compilations for values of inputs that shapes depend on. The graph itself then has inputs only, and cannot run.
     pub variants: Option<Variants>,
-    /// The graph has inputs only: nothing runs but variants.
-    open: bool,
     cache: Mutex<Cache>,
     /// Held while a specialisation is made, so that nobody makes the same twice.
     making: Mutex<()>,
@@ -55,7 +53,6 @@ impl Compiled {
         compiler: Compiler<'_>,
         rewritten: Rewritten,
         variants: Option<Variants>,
-        open: bool,
     ) -> Result<Compiled, Error> {
         let options = compiler.options;
         let Rewritten { typed, graph, log, parameters } = rewritten;
@@ -74,7 +71,6 @@ impl Compiled {
             kernels: KernelCache::new(target),
             packs: PackCache::default(),
             variants,
-            open,
             cache: Mutex::default(),
             making: Mutex::default(),
             typed,
@@ -89,7 +85,7 @@ impl Compiled {
         let missing = bind::symbols(&compiled.inner.graph)
             .iter()
             .any(|s| !compiled.inner.options.sizes.contains_key(s.as_ref()));
-        if !missing && !open {
+        if !missing && compiled.inner.variants.is_none() {
             compiled.prepare(&[])?;
         }
         Ok(compiled)
@@ -102,7 +98,7 @@ impl Compiled {
     pub fn run(&self, inputs: &[(&str, TensorView<'_>)]) -> Result<Outputs, Error> {
         let ordered = self.inner.ordered(inputs)?;
         if let Some(variant) = self.variant(&|at| ordered[at])? {
-            return variant.run(inputs);
+            return variant.compiled.run(&variant.inputs(inputs));
         }
         let specialisation = self.inner.specialisation(&self.inner.solve(&ordered)?)?;
         let ports = &specialisation.plan().outputs;
@@ -123,7 +119,7 @@ impl Compiled {
     ) -> Result<(), Error> {
         let ordered = self.inner.ordered(inputs)?;
         if let Some(variant) = self.variant(&|at| ordered[at])? {
-            return variant.run_into(inputs, outputs);
+            return variant.compiled.run_into(&variant.inputs(inputs), outputs);
         }
         let specialisation = self.inner.specialisation(&self.inner.solve(&ordered)?)?;
         let mut views = self.inner.ordered_outputs(&specialisation, outputs)?;
@@ -169,17 +165,17 @@ impl Compiled {
     pub fn sizes_of(&self, inputs: &[(&str, TensorView<'_>)]) -> Result<Bindings, Error> {
         let ordered = self.inner.ordered(inputs)?;
         match self.variant(&|at| ordered[at])? {
-            Some(variant) => variant.inner.solve(&ordered),
+            Some(variant) => variant.compiled.sizes_of(&variant.inputs(inputs)),
             None => self.inner.solve(&ordered),
         }
     }
 
-    /// The compilation for the values of these inputs where that is another one.
+    /// The compilation for the values of these inputs, where shapes depend on values.
     pub(crate) fn variant<'v>(
         &self,
         input: &dyn Fn(usize) -> TensorView<'v>,
-    ) -> Result<Option<Compiled>, Error> {
-        self.inner.variants.as_ref().map_or(Ok(None), |variants| variants.find(input))
+    ) -> Result<Option<Variant>, Error> {
+        self.inner.variants.as_ref().map(|variants| variants.find(input)).transpose()
     }
 
     pub fn inputs(&self) -> &[PortInfo] {
@@ -300,7 +296,7 @@ impl Inner {
 
     /// The code for these sizes, from the cache or made now.
     pub fn specialisation(&self, sizes: &Bindings) -> Result<Arc<Specialisation>, Error> {
-        if self.open {
+        if self.variants.is_some() {
             let message = "shapes of this model depend on values of inputs: nothing is known without them";
             return Err(Error::option(message));
         }

@@ -178,26 +178,15 @@ impl<'m> Compiler<'m> {
     /// # Errors
     /// Weights that do not fit, unknown sizes, options that this machine cannot serve.
     pub fn compile(self) -> Result<Compiled, Error> {
-        self.compile_with(true)
-    }
-
-    /// As [`compile`](Self::compile), for the values that the model is made for and no others.
-    pub(crate) fn compile_alone(self) -> Result<Compiled, Error> {
-        self.compile_with(false)
-    }
-
-    fn compile_with(self, other_values: bool) -> Result<Compiled, Error> {
-        let variants = if other_values { Variants::new(self.model, &self.options) } else { None };
-        let open = self.model.is_open();
-        let rewritten = if open {
-            self.check_options()?;
-            let graph = self.model.graph().clone();
-            let (log, parameters) = (passes::Log::default(), Parameters::new(self.options.seed));
-            Rewritten { typed: graph.clone(), graph, log, parameters }
-        } else {
-            self.optimize(None)?
+        let Some(variants) = Variants::new(self.model, &self.options) else {
+            let rewritten = self.optimize(None)?;
+            return Compiled::new(self, rewritten, None);
         };
-        Compiled::new(self, rewritten, variants, open)
+        self.check_options()?;
+        let graph = self.model.graph().clone();
+        let (log, parameters) = (passes::Log::default(), Parameters::new(self.options.seed));
+        let rewritten = Rewritten { typed: graph.clone(), graph, log, parameters };
+        Compiled::new(self, rewritten, Some(variants))
     }
 
     pub(crate) fn with_options(mut self, options: Options) -> Self {
@@ -230,7 +219,11 @@ impl<'m> Compiler<'m> {
 
     /// Checks all options and the names, types and shapes of weights, as compiling does first of all.
     pub fn check(&self) -> Result<(), Error> {
-        if self.model.is_open() { self.check_options() } else { self.source_graph().map(|_| ()) }
+        if !self.model.value_inputs().is_empty() {
+            self.check_options()
+        } else {
+            self.source_graph().map(|_| ())
+        }
     }
 
     /// The graph as written, with the sources of loaded weights, and the values of all parameters.

@@ -158,12 +158,16 @@ pub fn run(case: &Case, options: &Options) -> Outcome {
 }
 
 fn run_sets(case: &Case, options: &Options) -> Result<(), Outcome> {
-    let mut model = Model::open(case.folder.join("model.onnx")).map_err(ended)?;
+    let model = Model::open(case.folder.join("model.onnx")).map_err(ended)?;
     let sets = data_sets(&case.folder).map_err(|e| Outcome::Failed(Failure::plain(e.to_string())))?;
     if sets.is_empty() {
         return Err(Outcome::Failed(Failure::plain("there is no folder test_data_set_0")));
     }
-    let mut compiled = None;
+    let mut compiler = model.compiler().threads(1);
+    if let Some(level) = options.target {
+        compiler = compiler.target(level);
+    }
+    let compiled = compiler.compile().map_err(ended)?;
     for set in &sets {
         let given = tensors(set, "input")?;
         let want = tensors(set, "output")?;
@@ -180,18 +184,6 @@ fn run_sets(case: &Case, options: &Options) -> Result<(), Outcome> {
             (name, own.map_or_else(|| given[at].1.view(), |(_, tensor)| tensor.view()))
         };
         let inputs: Vec<_> = names.iter().map(String::as_str).enumerate().map(view).collect();
-        if !model.value_inputs().is_empty() {
-            model = model.with_values(&inputs).map_err(ended)?;
-            compiled = None;
-        }
-        if compiled.is_none() {
-            let mut compiler = model.compiler().threads(1);
-            if let Some(level) = options.target {
-                compiler = compiler.target(level);
-            }
-            compiled = Some(compiler.compile().map_err(ended)?);
-        }
-        let Some(compiled) = &compiled else { continue };
         let outputs = compiled.run(&inputs).map_err(ended)?;
         for (at, (_, want)) in want.iter().enumerate() {
             let Some((name, got)) = outputs.iter().nth(at) else {

@@ -115,39 +115,31 @@ impl Model {
         &self.graph
     }
 
-    /// Inputs whose values decide on shapes; empty for most models. Only ONNX files have such inputs.
+    /// Inputs whose values decide on shapes: nothing but the inputs is known before these have values, and
+    /// [`Compiled::run`](crate::Compiled::run) finds those among its inputs. Empty for most models; only ONNX files have
+    /// such inputs, and one more may be found to be needed once others are given.
     pub fn value_inputs(&self) -> Vec<String> {
         #[cfg(feature = "onnx")]
         if let Some(onnx) = &self.onnx {
-            return onnx.needs.iter().chain(onnx.values.keys()).cloned().collect();
+            return onnx.needs.clone();
         }
         Vec::new()
     }
 
-    /// True where nothing but the inputs is known before those of [`value_inputs`](Self::value_inputs) have values.
-    /// [`Compiled::run`](crate::Compiled::run) finds the values among its inputs.
-    pub fn is_open(&self) -> bool {
-        #[cfg(feature = "onnx")]
-        if let Some(onnx) = &self.onnx {
-            return !onnx.needs.is_empty();
-        }
-        false
-    }
-
-    /// The model for the values of those of these inputs that shapes depend on.
+    /// The model for the values of those of these inputs that shapes depend on. They are its inputs no more.
     ///
     /// # Errors
     /// Such an input is missing, or the model does not go with its values.
     pub fn with_values(&self, inputs: &[(&str, TensorView<'_>)]) -> Result<Model, Error> {
         #[cfg(feature = "onnx")]
-        if let Some(onnx) = self.onnx.as_ref().filter(|_| !self.value_inputs().is_empty()) {
+        if let Some(onnx) = self.onnx.as_ref().filter(|o| !o.needs.is_empty()) {
             return Ok(Model::imported(onnx.with_values(&self.graph, inputs)?, self.folder.clone()));
         }
         let _ = inputs;
         Ok(self.clone())
     }
 
-    /// The values of inputs that the graph is made for.
+    /// Inputs of the file that have become constants, and their values.
     pub(crate) fn values(&self) -> BTreeMap<String, Literal> {
         #[cfg(feature = "onnx")]
         if let Some(onnx) = &self.onnx {

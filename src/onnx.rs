@@ -6,7 +6,7 @@ use crate::import::onnx::{
 };
 use rectify_ir::diag::Diagnostic;
 use rectify_ir::literal::Literal;
-use rectify_ir::{DType, Graph, Value};
+use rectify_ir::{DType, Dim, Graph, Value};
 use rectify_runtime::TensorView;
 use rectify_runtime::packs::TensorStore;
 use rectify_runtime::weights::decode_f32;
@@ -23,7 +23,7 @@ pub(crate) struct Onnx {
     pub weights: Arc<OnnxWeights>,
     /// The values that the file's names stand for.
     pub tensors: Vec<(Arc<str>, Value)>,
-    /// The graph is right for these values of inputs only.
+    /// Inputs of the file that have become constants.
     pub values: BTreeMap<String, Literal>,
     /// Inputs without whose values there is no graph yet.
     pub needs: Vec<String>,
@@ -65,19 +65,20 @@ impl Onnx {
     ) -> Result<(Graph, Onnx), Error> {
         let mut values = BTreeMap::new();
         let mut dims = BTreeMap::new();
-        let mut names: Vec<String> = self.needs.iter().chain(self.values.keys()).cloned().collect();
+        let mut names = self.needs.clone();
         loop {
             for name in &names {
                 let given = inputs.iter().find(|(n, _)| n == name);
                 let (_, view) = given.ok_or_else(|| open_error(std::slice::from_ref(name)))?;
+                check_input(graph, name, view)?;
                 learn_dims(graph, name, view, &mut dims);
                 values.insert(name.clone(), literal(view));
             }
-            let (graph, onnx) = Onnx::import(self.file.clone(), self.name.clone(), &values, &dims)?;
+            let (bound, onnx) = Onnx::import(self.file.clone(), self.name.clone(), &values, &dims)?;
             names = onnx.needs.iter().filter(|n| !values.contains_key(*n)).cloned().collect();
             if names.is_empty() {
                 if onnx.needs.is_empty() {
-                    return Ok((graph, onnx));
+                    return Ok((bound, onnx));
                 }
                 return Err(open_error(&onnx.needs));
             }
@@ -131,6 +132,17 @@ pub(crate) fn open_error(needs: &[String]) -> Error {
 
 fn literal(view: &TensorView<'_>) -> Literal {
     Literal { dtype: view.dtype(), shape: view.shape().to_vec(), bytes: view.bytes().into() }
+}
+
+fn check_input(graph: &Graph, name: &str, view: &TensorView<'_>) -> Result<(), Error> {
+    let input = graph.inputs().iter().find(|id| graph.node(**id).name.as_deref() == Some(name));
+    let Some(ty) = input.and_then(|id| graph.node(*id).types.first()) else { return Ok(()) };
+    let same = |(dim, size): (&Dim, &usize)| dim.as_const().is_none_or(|n| usize::try_from(n) == Ok(*size));
+    let shape = view.shape();
+    if view.dtype() == ty.dtype && shape.len() == ty.rank() && ty.shape.iter().zip(shape).all(same) {
+        return Ok(());
+    }
+    Err(Error::tensor(format!("the input `{name}` is {ty}, but {}{shape:?} is given", view.dtype())))
 }
 
 /// An input whose values are used has known sizes.

@@ -18,7 +18,7 @@ impl Compiled {
         let inner = &self.inner;
         let ordered = inner.ordered(inputs)?;
         if let Some(variant) = self.variant(&|at| ordered[at])? {
-            return variant.reference(inputs);
+            return variant.compiled.reference(&variant.inputs(inputs));
         }
         let graph = resolved(inner)?;
         // Inputs that contradict sizes fixed by options are refused here as they are in a run.

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::meta::PortInfo;
 use crate::outputs::Outputs;
 use crate::specialise::{Specialisation, run};
+use crate::variants::Variant;
 use rectify_runtime::profile::{Profile, StepTime};
 use rectify_runtime::{Tensor, TensorView, session};
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use std::sync::Arc;
 /// nothing; other shapes make or fetch the code for them.
 pub struct Session {
     compiled: Compiled,
-    /// Where the inputs' values ask for another compilation: that of the last run.
-    variant: Option<Compiled>,
+    /// Where shapes depend on values: the compilation for those of the last run, and its session.
+    variant: Option<(Variant, Box<Session>)>,
     current: Option<Current>,
     profiling: bool,
 }
@@ -35,6 +36,9 @@ impl Session {
 
     /// Runs the model. The outputs are the session's own memory, overwritten by the next run.
     pub fn run(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<&Outputs, Error> {
+        if self.compiled.inner.variants.is_some() {
+            return self.run_variant(inputs);
+        }
         let inner = &self.compiled.inner;
         let sorted;
         let inputs = if in_order(inputs, &inner.inputs) {
@@ -43,24 +47,35 @@ impl Session {
             sorted = inner.ordered(inputs)?.into_iter().map(|view| ("", view)).collect::<Vec<_>>();
             &sorted
         };
-        let variant = self.compiled.variant(&|at| inputs[at].1)?;
-        let place = |c: &Option<Compiled>| c.as_ref().map(|c| Arc::as_ptr(&c.inner));
-        if place(&variant) != place(&self.variant) {
-            self.variant = variant;
-            self.current = None;
-        }
-        let compiled = self.variant.as_ref().unwrap_or(&self.compiled);
-        let inner = &compiled.inner;
-        let current = Current::fit(compiled, &mut self.current, inputs, self.profiling)?;
+        let current = Current::fit(&self.compiled, &mut self.current, inputs, self.profiling)?;
         let bytes = inputs.iter().map(|(_, view)| view.bytes());
         let outputs = current.outputs.tensors.iter_mut().map(bytes_of);
         run(&mut current.session, inner, bytes, outputs, current.profile.as_ref())?;
         Ok(&current.outputs)
     }
 
+    /// Runs the compilation for the values of these inputs.
+    fn run_variant(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<&Outputs, Error> {
+        let ordered = self.compiled.inner.ordered(inputs)?;
+        if let Some(found) = self.compiled.variant(&|at| ordered[at])?
+            && !self.variant.as_ref().is_some_and(|(current, _)| current.is(&found))
+        {
+            let mut session = found.compiled.session();
+            session.set_profiling(self.profiling);
+            self.variant = Some((found, Box::new(session)));
+        }
+        match &mut self.variant {
+            Some((variant, session)) => session.run(&variant.inputs(inputs)),
+            None => Err(Error::internal("session", "no compilation for these values")),
+        }
+    }
+
     /// Measures the time of every step from now on; see [`step_times`](Self::step_times).
     pub fn set_profiling(&mut self, on: bool) {
         self.profiling = on;
+        if let Some((_, session)) = &mut self.variant {
+            session.set_profiling(on);
+        }
         if let Some(current) = &mut self.current {
             current.profile = profile(on, &self.compiled, &current.specialisation);
         }
@@ -68,11 +83,17 @@ impl Session {
 
     /// The times of the plan's steps, summed over the runs since profiling began or the shapes changed.
     pub fn step_times(&self) -> Vec<StepTime> {
+        if let Some((_, session)) = &self.variant {
+            return session.step_times();
+        }
         self.current.as_ref().and_then(|c| c.profile.as_ref()).map(Profile::steps).unwrap_or_default()
     }
 
     /// Forgets the times so far.
     pub fn reset_times(&self) {
+        if let Some((_, session)) = &self.variant {
+            session.reset_times();
+        }
         if let Some(profile) = self.current.as_ref().and_then(|c| c.profile.as_ref()) {
             profile.reset();
         }

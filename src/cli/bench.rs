@@ -61,9 +61,12 @@ pub fn run(args: &Args) -> Outcome {
 
 fn measure(args: &Args) -> Result<Measured, Failure> {
     let opened = args.model.open()?;
-    let compiler = args.model.compiler(&opened.model)?;
-    compiler.check()?;
-    let inputs = args.inputs.load(&opened.model.inputs(), &args.model.set, args.model.seed, |_| None)?;
+    args.model.compiler(&opened.model)?.check()?;
+    let mut inputs = args.inputs.load(&opened.model.inputs(), &args.model.set, args.model.seed, |_| None)?;
+    // Times and steps are those of one graph, so the values that decide on it go into the model.
+    let model = opened.model.with_values(&inputs.views())?;
+    inputs.keep(&model.inputs());
+    let compiler = args.model.compiler(&model)?;
     let progress = Progress::spinner("compiling");
     let start = Instant::now();
     let compiled = compiler.compile()?;

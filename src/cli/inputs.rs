@@ -130,6 +130,13 @@ impl InputArgs {
 }
 
 impl Inputs {
+    /// Forgets those that are not among `ports`.
+    pub fn keep(&mut self, ports: &[PortInfo]) {
+        let all = self.names.drain(..).zip(self.tensors.drain(..));
+        let kept = all.filter(|(name, _)| ports.iter().any(|p| p.name.as_ref() == name));
+        (self.names, self.tensors) = kept.collect::<Vec<_>>().into_iter().unzip();
+    }
+
     /// Names with views, as runs take them.
     pub fn views(&self) -> Vec<(&str, TensorView<'_>)> {
         self.names.iter().map(String::as_str).zip(self.tensors.iter().map(Tensor::view)).collect()

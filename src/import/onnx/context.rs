@@ -139,7 +139,7 @@ impl<'a, 'm> Cx<'a, 'm> {
         while let Some(id) = stack.pop() {
             let node = graph.node(id);
             if matches!(node.op, Op::Input) {
-                let small = node.types[0].elements().ok()?.as_const().is_some_and(|n| n <= MAX_VALUE_INPUT);
+                let small = node.types[0].elements().ok()?.as_const().is_none_or(|n| n <= MAX_VALUE_INPUT);
                 if !small || node.types[0].rank() > 1 {
                     return None;
                 }

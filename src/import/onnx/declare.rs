@@ -4,7 +4,7 @@ use super::import::Importer;
 use super::problem::ProblemKind;
 use super::proto::{ValueInfoProto, dimension, type_proto};
 use super::table::{Slot, Tensor};
-use super::tensor::dtype;
+use super::tensor::{RawTensor, dtype};
 use super::values::Known;
 use rectify_ir::dim::MAX_DIM;
 use rectify_ir::{Dim, TensorType};
@@ -28,11 +28,26 @@ impl Importer<'_> {
             let sizes: Vec<Dim> = sizes?.into_iter().map(Dim::Const).collect();
             let fits = given.dtype == ty.dtype && sizes == ty.shape && given.is_consistent();
             let known = if fits { Known::of_literal(given) } else { None };
-            known.map(|k| Rc::new(Known { derived: true, ..k }))
+            Some((given, Rc::new(Known { derived: true, ..known? })))
         });
+        // An input with a value is an input no more.
+        if let Some((given, known)) = known {
+            let bytes = given.bytes.to_vec().into();
+            let raw = RawTensor { dtype: given.dtype, shape: given.shape.clone(), bytes };
+            let tensor = Tensor { ty, value: None, raw: Some(raw), known: Some(Some(known)) };
+            self.slots.insert(info.name.clone(), Slot::Ready(tensor));
+            return;
+        }
+        if let Some(axis) = ty.shape.iter().position(|d| *d == Dim::Const(0)) {
+            let message =
+                format!("the input `{}` is {ty}, which has no elements along axis {axis}", info.name);
+            self.problem(ProblemKind::UnsupportedForm, message, None);
+            self.slots.insert(info.name.clone(), Slot::Poisoned);
+            return;
+        }
         let value = self.graph.add_input(info.name.as_str(), ty.clone());
         self.tensors.push((info.name.as_str().into(), value));
-        let tensor = Tensor { ty, value: Some(value), raw: None, known: Some(known) };
+        let tensor = Tensor { ty, value: Some(value), raw: None, known: Some(None) };
         self.slots.insert(info.name.clone(), Slot::Ready(tensor));
     }
 

@@ -32,7 +32,7 @@ pub(super) const MAX_VALUE_INPUT: i64 = 512;
 /// What is known of a model before it is imported.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Values of inputs that shapes or attributes depend on. The graph is then right for these values only.
+    /// Values of inputs that shapes or attributes depend on. They are constants of the graph, and inputs no more.
     pub values: BTreeMap<String, Literal>,
     /// Sizes of symbolic dims, by name.
     pub dims: BTreeMap<String, i64>,

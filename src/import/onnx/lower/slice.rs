@@ -76,6 +76,9 @@ fn bounds(cx: &Cx<'_, '_>, size: &Dim, start: &Dim, end: &Dim, step: i64) -> Res
     if let (Some(n), Some(s), Some(e)) = (size.as_const(), start.as_const(), end.as_const()) {
         let (start, taken) =
             slice_range(n, s, e, step).ok_or_else(|| Refusal::malformed(format!("a step of {step}")))?;
+        if taken == 0 {
+            return Err(Refusal::form(format!("no elements are left of an axis that has {n}")));
+        }
         let end = taken.checked_mul(step).and_then(|v| v.checked_add(start));
         let end = end.ok_or_else(|| Refusal::malformed(format!("a step of {step}")))?;
         // The last step may lead beyond the edge.
