@@ -242,7 +242,9 @@ fn compare(
         None => Default::default(),
     };
     let failure = |message: String, worst| {
-        let message = format!("output `{name}` ({op}, node `{node}`): {message}");
+        // Where shapes depend on values, the model has no graph of its own.
+        let place = if op.is_empty() { String::new() } else { format!(" ({op}, node `{node}`)") };
+        let message = format!("output `{name}`{place}: {message}");
         let (output, op, node) = (name.to_owned(), op.clone(), node.clone());
         Some(Failure { message, mismatch: Some(Mismatch { output, op, node, worst }) })
     };

@@ -131,7 +131,10 @@ fn source(model: &ModelArgs) -> Result<String, Failure> {
         std::fs::read(&model.model)
             .map_err(|e| Failure::System(format!("cannot read {}: {e}", model.model)))?
     };
-    String::from_utf8(bytes).map_err(|_| Failure::System(format!("{} is not text", model.shown())))
+    String::from_utf8(bytes).map_err(|_| {
+        Failure::usage(format!("{} is not text", model.shown()))
+            .help("give --stage typed: an ONNX file as a model in the language")
+    })
 }
 
 fn optimized(args: &Args) -> Result<String, Failure> {

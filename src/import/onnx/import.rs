@@ -163,6 +163,7 @@ impl<'m> Importer<'m> {
                 }
             }
         }
+        self.refuse_empty_inputs();
         if graph.output.is_empty() {
             self.malformed("the graph has no outputs".into());
         }
