@@ -116,6 +116,9 @@ pub(crate) fn plan(graph: &Graph, target: &Target, sizes: &Bindings) -> Result<(
         }
         LowerError::TooLarge { .. } => Error::Format { name: graph.name.clone(), message: error.to_string() },
     })?;
+    if cfg!(debug_assertions) {
+        rectify_ir::plan::verify(&plan).map_err(|violation| Error::internal("planning", violation))?;
+    }
     plan.model.clone_from(&graph.name);
     plan.bindings.clone_from(sizes);
     Ok((graph, plan))

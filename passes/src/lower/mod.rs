@@ -55,6 +55,10 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Plan, LowerError> {
     for id in order.iter().filter(|id| !params.contains(id)) {
         check_types(graph, *id)?;
     }
+    // Parameters may be outputs too.
+    for output in &graph.outputs {
+        check_types(graph, output.value.node)?;
+    }
     let lanes = i64::from(target.lanes);
     let layout = layout::decide(graph, &order, &params, lanes);
     let mut lower = Lower {
