@@ -82,7 +82,10 @@ fn evaluate<T: Float>(
     let graph = &imported.graph;
     let mut given: Tensors<T> = Tensors::new();
     for (name, value) in model.input_names().zip(inputs) {
-        given.insert(name.into(), Tensor::from_literal(value));
+        // Inputs that shapes depend on have become constants.
+        if graph.inputs().iter().any(|id| graph.node(*id).name.as_deref() == Some(name)) {
+            given.insert(name.into(), Tensor::from_literal(value));
+        }
     }
     let mut params = |g: &rectify_ir::Graph, id| {
         let node = g.node(id);
