@@ -5,6 +5,7 @@ use rectify::data::Generator;
 use rectify::export::to_json;
 use rectify::{Compiled, Model, Outputs, Tensor};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
@@ -22,7 +23,10 @@ fn files() -> Vec<PathBuf> {
 /// The same networks, narrower and on small images, so that running them is quick: 224 pixels become 64, the large fully
 /// connected layers 48 wide.
 fn small() -> Vec<Model> {
-    let small = std::env::temp_dir().join(format!("rectify-examples-{}", std::process::id()));
+    // Tests of one process run at once: each has a folder of its own.
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let small = std::env::temp_dir().join(format!("rectify-examples-{}-{call}", std::process::id()));
     std::fs::create_dir_all(&small).expect("a folder");
     let mut models = Vec::new();
     for file in files() {
