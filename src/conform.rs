@@ -44,7 +44,7 @@ pub enum Outcome {
 pub struct Failure {
     pub message: String,
     /// The output that differs, if one does.
-    pub mismatch: Option<Mismatch>,
+    pub mismatch: Option<Box<Mismatch>>,
 }
 
 /// An output that differs from what it should be.
@@ -246,7 +246,7 @@ fn compare(
         let place = if op.is_empty() { String::new() } else { format!(" ({op}, node `{node}`)") };
         let message = format!("output `{name}`{place}: {message}");
         let (output, op, node) = (name.to_owned(), op.clone(), node.clone());
-        Some(Failure { message, mismatch: Some(Mismatch { output, op, node, worst }) })
+        Some(Failure { message, mismatch: Some(Box::new(Mismatch { output, op, node, worst })) })
     };
     if got.dtype() != want.dtype() {
         return failure(format!("elements are {}, not {}", got.dtype(), want.dtype()), None);

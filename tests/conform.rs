@@ -40,7 +40,7 @@ fn check(folder: &str, unsupported: usize) {
 
 #[test]
 fn operators() {
-    check("onnx-node", 145);
+    check("onnx-node", 135);
 }
 
 #[test]

@@ -163,7 +163,10 @@ impl<'m> Importer<'m> {
                 }
             }
         }
-        self.refuse_empty_inputs();
+        // Where values are asked for, an empty input may be one of those.
+        if self.problems.is_empty() {
+            self.refuse_empty_inputs();
+        }
         if graph.output.is_empty() {
             self.malformed("the graph has no outputs".into());
         }

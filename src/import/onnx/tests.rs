@@ -186,6 +186,28 @@ fn values_of_inputs_that_shapes_depend_on() {
     options.values.insert("to".into(), rectify_ir::literal::Literal::i64(&[2], &[3, -1]).unwrap());
     let imported = import_with(&proto, &options).unwrap();
     assert_eq!(imported.graph.ty(imported.graph.outputs[0].value).to_string(), "f32[3, 4]");
+    // It is a constant now, so the graph cannot be run with another value.
+    assert_eq!(imported.graph.inputs().len(), 1);
+}
+
+#[test]
+fn inputs_without_elements() {
+    let net = |axes: ValueInfoProto, node: NodeProto| {
+        let input = vec![value("x", &["2", "6"]), axes];
+        model(13, GraphProto { input, output: vec![value("y", &[])], node: vec![node], ..Default::default() })
+    };
+    // An empty list of axes is a value like any other: all axes.
+    let proto = net(typed("axes", 7, &["0"]), node("ReduceSum", &["x", "axes"], &["y"], vec![]));
+    assert_eq!(import(&proto).unwrap_err().needed_values(), Some(vec!["axes".into()]));
+    let mut options = Options::default();
+    options.values.insert("axes".into(), rectify_ir::literal::Literal::i64(&[0], &[]).unwrap());
+    let imported = import_with(&proto, &options).unwrap();
+    assert_eq!(imported.graph.ty(imported.graph.outputs[0].value).to_string(), "f32[1, 1]");
+    // Where nobody asks for the values, and as data, it is refused.
+    for empty in [typed("e", 7, &["0"]), value("e", &["3", "0"])] {
+        let problems = import(&net(empty, node("Relu", &["x"], &["y"], vec![]))).unwrap_err().0;
+        assert_eq!(problems[0].kind, ProblemKind::UnsupportedForm, "{problems:?}");
+    }
 }
 
 #[test]
