@@ -6,6 +6,7 @@
 
 use super::access::Bytes;
 use std::fmt;
+use std::ops::Range;
 
 /// Bytes that a step touches, as bits at places. All numbers are multiples of 4.
 #[derive(Clone, Debug)]
@@ -26,6 +27,14 @@ enum Shape {
 
 const WORD: i64 = 4;
 
+/// A piece of a pattern, in machine words of a set.
+enum Piece {
+    /// Some bits of one.
+    Bits(usize, u64),
+    /// All bits of many.
+    Whole(Range<usize>),
+}
+
 impl Pattern {
     /// The bytes `start..end`.
     pub fn run(start: i64, end: i64) -> Pattern {
@@ -43,16 +52,19 @@ impl Pattern {
         }
         let mut bits = vec![0u64; ((last.1 - first.0) / (64 * WORD) + 1) as usize];
         for (start, end) in &bytes.runs {
-            over_run((start - first.0) / WORD, (end - first.0 + WORD - 1) / WORD, |word, mask| {
-                bits[word] |= mask;
+            over_run((start - first.0) / WORD, (end - first.0 + WORD - 1) / WORD, |piece| {
+                match piece {
+                    Piece::Bits(word, mask) => bits[word] |= mask,
+                    Piece::Whole(words) => bits[words].fill(u64::MAX),
+                }
                 true
             });
         }
         Pattern { base, shape: Shape::Bits(bits), dims }
     }
 
-    /// Calls `each` with every machine word of bits and its mask, while it says true.
-    fn over(&self, mut each: impl FnMut(usize, u64) -> bool) -> bool {
+    /// Calls `each` with every piece, while it says true.
+    fn over(&self, mut each: impl FnMut(Piece) -> bool) -> bool {
         let mut index = vec![0i64; self.dims.len()];
         loop {
             let start = self.base + index.iter().zip(&self.dims).map(|(i, (_, s))| i * s).sum::<i64>();
@@ -71,32 +83,30 @@ impl Pattern {
 }
 
 /// The bits `first..last`.
-fn over_run(first: i64, last: i64, mut each: impl FnMut(usize, u64) -> bool) -> bool {
-    let (mut at, last) = (first as usize, last.max(first) as usize);
-    while at < last {
-        let (word, bit) = (at / 64, at % 64);
-        let count = (64 - bit).min(last - at);
-        let mask = if count == 64 { u64::MAX } else { ((1u64 << count) - 1) << bit };
-        if !each(word, mask) {
-            return false;
-        }
-        at += count;
+fn over_run(first: i64, last: i64, mut each: impl FnMut(Piece) -> bool) -> bool {
+    let (first, last) = (first as usize, last.max(first) as usize);
+    let (head, tail) = (first.div_ceil(64), last / 64);
+    let below = |bit: usize| (1u64 << (bit % 64)) - 1;
+    if head > tail {
+        return each(Piece::Bits(tail, below(last) & !below(first)));
     }
-    true
+    (first % 64 == 0 || each(Piece::Bits(head - 1, !below(first))))
+        && (head == tail || each(Piece::Whole(head..tail)))
+        && (last % 64 == 0 || each(Piece::Bits(tail, below(last))))
 }
 
 /// Bits from bit `start` on.
-fn over_bits(start: i64, bits: &[u64], mut each: impl FnMut(usize, u64) -> bool) -> bool {
+fn over_bits(start: i64, bits: &[u64], mut each: impl FnMut(Piece) -> bool) -> bool {
     let (word, shift) = ((start / 64) as usize, (start % 64) as u32);
     let mut carry = 0;
     for (i, pattern) in bits.iter().enumerate() {
         let mask = pattern << shift | carry;
         carry = if shift == 0 { 0 } else { pattern >> (64 - shift) };
-        if mask != 0 && !each(word + i, mask) {
+        if mask != 0 && !each(Piece::Bits(word + i, mask)) {
             return false;
         }
     }
-    carry == 0 || each(word + bits.len(), carry)
+    carry == 0 || each(Piece::Bits(word + bits.len(), carry))
 }
 
 impl fmt::Display for Pattern {
@@ -114,30 +124,53 @@ pub(super) struct Words {
 impl Words {
     pub fn set(&mut self, pattern: &Pattern) {
         let bits = &mut self.bits;
-        pattern.over(|word, mask| {
-            if word >= bits.len() {
-                bits.resize(word + 1, 0);
+        pattern.over(|piece| {
+            let end = match &piece {
+                Piece::Bits(word, _) => word + 1,
+                Piece::Whole(words) => words.end,
+            };
+            if end > bits.len() {
+                bits.resize(end, 0);
             }
-            bits[word] |= mask;
+            match piece {
+                Piece::Bits(word, mask) => bits[word] |= mask,
+                Piece::Whole(words) => bits[words].fill(u64::MAX),
+            }
             true
         });
     }
 
     pub fn clear(&mut self, pattern: &Pattern) {
-        pattern.over(|word, mask| {
-            if let Some(bits) = self.bits.get_mut(word) {
-                *bits &= !mask;
+        let bits = &mut self.bits;
+        pattern.over(|piece| {
+            match piece {
+                Piece::Bits(word, mask) => bits.get_mut(word).into_iter().for_each(|w| *w &= !mask),
+                Piece::Whole(words) => {
+                    let end = words.end.min(bits.len());
+                    bits[words.start.min(end)..end].fill(0);
+                }
             }
             true
         });
     }
 
     pub fn has_any(&self, pattern: &Pattern) -> bool {
-        !pattern.over(|word, mask| self.bits.get(word).is_none_or(|bits| bits & mask == 0))
+        let bits = &self.bits;
+        !pattern.over(|piece| match piece {
+            Piece::Bits(word, mask) => bits.get(word).is_none_or(|w| w & mask == 0),
+            Piece::Whole(words) => {
+                let end = words.end.min(bits.len());
+                bits[words.start.min(end)..end].iter().all(|w| *w == 0)
+            }
+        })
     }
 
     pub fn has_all(&self, pattern: &Pattern) -> bool {
-        pattern.over(|word, mask| self.bits.get(word).is_some_and(|bits| bits & mask == mask))
+        let bits = &self.bits;
+        pattern.over(|piece| match piece {
+            Piece::Bits(word, mask) => bits.get(word).is_some_and(|w| w & mask == mask),
+            Piece::Whole(words) => bits.get(words).is_some_and(|list| list.iter().all(|w| *w == u64::MAX)),
+        })
     }
 }
 
@@ -147,14 +180,18 @@ mod tests {
 
     #[test]
     fn patterns_are_exact() {
-        let bytes = Bytes { runs: vec![(0, 8), (12, 16), (400, 404)], dims: vec![(3, 1000), (2, 36)] };
-        let mut want = std::collections::BTreeSet::new();
-        for (i, j) in [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)] {
-            for word in [0, 4, 12, 400] {
-                want.insert(20 + word + 1000 * i + 36 * j);
-            }
+        check(&[(0, 8), (12, 16), (400, 404)], &[(3, 1000), (2, 36)]);
+        check(&[(0, 600)], &[(3, 1000)]);
+        check(&[(0, 256), (512, 1280)], &[]);
+    }
+
+    fn check(runs: &[(i64, i64)], dims: &[(i64, i64)]) {
+        let mut want: std::collections::BTreeSet<i64> =
+            runs.iter().flat_map(|(start, end)| (20 + start..20 + end).step_by(4)).collect();
+        for (extent, stride) in dims {
+            want = want.iter().flat_map(|w| (0..*extent).map(move |i| w + i * stride)).collect();
         }
-        let pattern = Pattern::new(&bytes, 20);
+        let pattern = Pattern::new(&Bytes { runs: runs.to_vec(), dims: dims.to_vec() }, 20);
         let mut words = Words::default();
         assert!(!words.has_any(&pattern));
         words.set(&pattern);
