@@ -280,6 +280,75 @@ fn moves() {
     }
 }
 
+/// Values that are outputs and more: inputs, parameters, twice an output, read by other steps.
+#[test]
+fn outputs() {
+    let check_all = |text: &str| {
+        let graph = compile_text("test.rect", text).unwrap_or_else(|e| panic!("{e}"));
+        check(&graph, &Bindings::new(), 3);
+    };
+    check_all("rect 1\nmodel m(x: f32[1, 8, 4, 4]) -> (a, b, c) {\n(x, x |> relu, x)\n}\n");
+    check_all(
+        "rect 1\nmodel m(x: f32[1, 8, 4, 4]) -> (a, b, c) {
+            let y = x |> conv(8, kernel: 1)
+            (y, y, y |> conv(8, kernel: 3, pad: 1))\n}\n",
+    );
+    check_all(
+        "rect 1\nmodel m(x: f32[1, 8, 4, 4]) -> (a, b) {
+            param w: f32[2, 3] = uniform(0, 1)
+            (w, x |> conv(3, kernel: 3) |> dropout(0.5))\n}\n",
+    );
+}
+
+/// What kernels cannot take at once is done in steps after them.
+#[test]
+fn many_operands() {
+    let names: Vec<String> = (0..13).map(|i| format!("r{i}")).collect();
+    let inputs: Vec<String> = names.iter().map(|n| format!("{n}: f32[1, 6, 4, 4]")).collect();
+    let sum = format!("(x |> conv(6, kernel: 3, pad: 1)) + {}", names.join(" + "));
+    check_text(&format!("x: f32[1, 4, 4, 4], {}", inputs.join(", ")), &sum);
+    let product = format!("(x |> sigmoid) * {}", names.join(" * "));
+    check_text(&format!("x: f32[1, 6, 4, 4], {}", inputs.join(", ")), &product);
+}
+
+/// Weights that the model computes are packed by steps.
+#[test]
+fn computed_weights() {
+    for (inputs, body) in [
+        ("x: f32[1, 8, 5, 5], w: f32[6, 8, 3, 3]", "conv(x, weight: w, bias: none, pad: 1)"),
+        ("x: f32[1, 6, 5, 5], w: f32[6, 6, 3, 3]", "conv(x |> conv(6, kernel: 1), weight: w, bias: none)"),
+        ("x: f32[1, 6, 5, 5], w: f32[6, 1, 3, 3]", "conv(x, weight: w, bias: none, groups: 6)"),
+        ("x: f32[1, 8, 5, 5], w: f32[8, 6, 3, 3]", "conv_transpose(x, weight: w, bias: none, stride: 2)"),
+        ("x: f32[3, 10], w: f32[7, 10]", "dense(x, weight: w, bias: none)"),
+    ] {
+        check_text(inputs, body);
+    }
+}
+
+/// More loops than a nest has: some become steps.
+#[test]
+fn many_axes() {
+    check_text(
+        "x: f32[2, 8, 4, 6]",
+        "x |> conv(8, kernel: 1) |> reshape(shape: [2, 2, 2, 2, 2, 2, 2, 3]) |> transpose(perm: [7, 2, 5, 0, 3, 6, 1, 4]) |> relu",
+    );
+    check_text(
+        "x: f32[2, 8, 4, 6]",
+        "x |> conv(8, kernel: 1) |> reshape(shape: [2, 2, 2, 2, 2, 2, 2, 3]) |> reduce_max(axes: [1, 4, 6])",
+    );
+}
+
+#[test]
+fn dense_blocks() {
+    check_text(
+        "x: f32[1, 8, 4, 4]",
+        "let a = x |> conv(8, kernel: 1)
+        let b = concat(a, a |> conv(4, kernel: 3, pad: 1), axis: 1)
+        let c = concat(b, b |> conv(4, kernel: 3, pad: 1), axis: 1)
+        concat(c, c |> conv(4, kernel: 3, pad: 1), axis: 1) |> avg_pool(kernel: 2)",
+    );
+}
+
 #[test]
 fn elementwise_and_norms() {
     for (x, body) in [
