@@ -328,5 +328,5 @@ pub(crate) fn target(level: Option<Level>) -> Result<Target, Error> {
             help: Some(format!("it runs {native} and what is below")),
         });
     }
-    Ok(Target::new(level))
+    Ok(Target::wide(level))
 }

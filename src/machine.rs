@@ -10,12 +10,12 @@ pub use rectify_runtime::cpu::{Cache, Cpu};
 
 /// What the compiler knows of a level.
 pub fn target_of(level: TargetLevel) -> Target {
-    Target::new(level)
+    Target::wide(level)
 }
 
 /// The multiply-add rate of one core at the vector width of this version's kernels, measured for about `time`.
 pub fn peak_gflops(time: Duration) -> Option<f64> {
-    let bits = 32 * u32::from(Target::new(native_level()).lanes);
+    let bits = 32 * u32::from(Target::wide(native_level()).lanes);
     peaks(time).into_iter().find(|p| p.vector_bits == bits).map(|p| p.gflops)
 }
 
