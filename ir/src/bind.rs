@@ -116,7 +116,7 @@ fn attr_dims(op: &Op) -> Vec<&Dim> {
         }
         Op::Slice { starts, ends, .. } => starts.iter().chain(ends).collect(),
         Op::Resize(a) => match &a.target {
-            ResizeTarget::Sizes(sizes) => sizes.iter().collect(),
+            ResizeTarget::Sizes(sizes) | ResizeTarget::Both { sizes, .. } => sizes.iter().collect(),
             ResizeTarget::Scales(_) => vec![],
         },
         Op::Input
@@ -158,7 +158,7 @@ fn attr_dims_mut(op: &mut Op) -> Vec<&mut Dim> {
         }
         Op::Slice { starts, ends, .. } => starts.iter_mut().chain(ends).collect(),
         Op::Resize(a) => match &mut a.target {
-            ResizeTarget::Sizes(sizes) => sizes.iter_mut().collect(),
+            ResizeTarget::Sizes(sizes) | ResizeTarget::Both { sizes, .. } => sizes.iter_mut().collect(),
             ResizeTarget::Scales(_) => vec![],
         },
         Op::Input

@@ -1,7 +1,7 @@
 //! Operations that give an operand back unchanged. `canonicalise` and the algebra share this table.
 
 use rectify_ir::Dim;
-use rectify_ir::op::{Binary, Op, Padding, PoolAttrs, ResizeTarget, Unary};
+use rectify_ir::op::{Binary, Op, Padding, PoolAttrs, ResizeCoords, ResizeTarget, Unary};
 use rectify_ir::types::TensorType;
 
 /// The index of the operand that the (single) result of `op` equals, if there is one. `number` tells the value of an
@@ -21,9 +21,13 @@ pub(crate) fn identity(
         Op::Pad { pads, .. } => pads.iter().all(|p| *p == 0),
         Op::Concat { .. } => operands.len() == 1,
         Op::Split { sizes, .. } => sizes.len() == 1,
+        Op::Resize(a) if matches!(a.coords, ResizeCoords::CropAndResize(_)) => false,
         Op::Resize(a) => match &a.target {
             ResizeTarget::Scales(s) => s.iter().all(|s| s.0 == 1.0),
             ResizeTarget::Sizes(s) => x.shape.get(2..) == Some(s),
+            ResizeTarget::Both { sizes, scales } => {
+                x.shape.get(2..) == Some(sizes) && scales.iter().all(|s| s.0 == 1.0)
+            }
         },
         Op::MaxPool(pool) | Op::AvgPool { pool, .. } => is_pointwise(pool),
         Op::Reduce { axes, keep, .. } => {

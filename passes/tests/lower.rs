@@ -243,8 +243,14 @@ fn moves() {
             "x |> conv(6, kernel: 1) |> pad(pads: [0, 0, 1, 2, 0, 0, 3, 1], mode: reflect) |> conv(4, kernel: 3)",
         ),
         ("1, 6, 4, 4", "x |> pad(pads: [0, 1, 1, 2, 0, 2, 3, 1], mode: edge) |> relu"),
+        ("1, 6, 4, 4", "x |> pad(pads: [0, 1, 5, 2, 0, 2, 3, 1], mode: wrap) |> relu"),
         ("1, 6, 4, 4", "x |> pad(pads: [0, 1, -1, 2, 0, 2, 0, -1])"),
         ("2, 6, 4, 5", "x |> conv(6, kernel: 1) |> transpose(perm: [0, 2, 3, 1]) |> softmax(axis: -1)"),
+        ("2, 3, 4", "x |> reshape(shape: [4, 2, 3]) |> relu"),
+        (
+            "2, 9, 4, 5",
+            "x |> conv(9, kernel: 1) |> reshape(shape: [2, 5, 6, 6]) |> conv(4, kernel: 3, pad: 1)",
+        ),
         ("2, 6, 4, 5", "x |> conv(6, kernel: 1) |> reshape(shape: [2, 3, 40]) |> conv(4, kernel: 3, pad: 1)"),
         ("1, 16, 4, 5", "x |> conv(16, kernel: 1) |> depth_to_space(2) |> conv(4, kernel: 3, pad: 1)"),
         (
@@ -272,6 +278,18 @@ fn moves() {
         ("1, 6, 4, 5", "x |> conv(6, kernel: 1) |> resize(scale: 2) |> conv(4, kernel: 3, pad: 1)"),
         ("1, 6, 4, 5", "x |> conv(6, kernel: 1) |> resize(scale: [1.5, 2], mode: linear) |> relu"),
         ("1, 6, 4, 5", "x |> resize(size: [3, 9], mode: linear, coords: align_corners)"),
+        ("1, 6, 4, 5", "x |> conv(6, kernel: 1) |> resize(scale: [1.5, 2], mode: cubic) |> relu"),
+        ("1, 6, 9, 5", "x |> resize(size: [4, 3], mode: cubic, antialias: true, exclude_outside: true)"),
+        ("1, 6, 9, 5", "x |> conv(6, kernel: 1) |> resize(scale: 0.3, mode: linear, antialias: true)"),
+        (
+            "1, 6, 4, 5",
+            "x |> resize(size: [3, 4], coords: crop_and_resize, roi: [-0.2, 0.1, 1.3, 0.8], extrapolation: 7)",
+        ),
+        (
+            "1, 6, 4, 5",
+            "x |> resize(size: [3, 4], mode: linear, coords: crop_and_resize, roi: [0.2, 0.1, 1.3, 0.8], extrapolation: 7)",
+        ),
+        ("1, 6, 4, 5", "x |> resize(scale: 0.7, mode: linear, coords: half_pixel_symmetric)"),
         ("1, 6, 4, 5", "x |> resize(size: [3, 9], coords: asymmetric, nearest: floor)"),
         ("1, 2, 3, 2, 4", "x |> resize(scale: 2, mode: linear, coords: pytorch_half_pixel)"),
         ("1, 6, 4, 5", "x |> dropout(0.5)"),

@@ -86,7 +86,7 @@ pub(super) fn pad<T: Float>(k: &Kernel<'_, T>, pads: &[i64], mode: &PadMode) -> 
     let (x, own) = (k.x[0], strides(&k.x[0].shape));
     let fill = match mode {
         PadMode::Constant(v) => v.0,
-        PadMode::Reflect | PadMode::Edge => 0.0,
+        PadMode::Reflect | PadMode::Edge | PadMode::Wrap => 0.0,
     };
     Ok(x.gather(k.shape(0)?, fill, |index| {
         let mut at = 0;
@@ -96,6 +96,7 @@ pub(super) fn pad<T: Float>(k: &Kernel<'_, T>, pads: &[i64], mode: &PadMode) -> 
                 _ if (0..size).contains(&place) => place,
                 PadMode::Constant(_) => return None,
                 PadMode::Edge => place.clamp(0, size - 1),
+                PadMode::Wrap => place.rem_euclid(size),
                 PadMode::Reflect if place < 0 => -place,
                 PadMode::Reflect => 2 * (size - 1) - place,
             };

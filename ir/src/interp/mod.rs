@@ -22,7 +22,7 @@ pub use elementwise::{apply_binary, apply_unary, prelu};
 pub use error::EvalError;
 pub use float::{Float, erf, erfc, max, min};
 pub use layout::gather_place;
-pub use resize::{linear_source, nearest_source, resize_scale, source_coordinate};
+pub use resize::{ResizeTaps, nearest_source, resize_keeps, source_coordinate};
 pub use tensor::{Data, Tensor};
 
 use crate::bind::{bind, solve};

@@ -221,6 +221,8 @@ pub enum PadMode {
     Reflect,
     /// The edge element repeated.
     Edge,
+    /// The tensor repeated.
+    Wrap,
 }
 
 /// Order of the block's elements within the channels.
@@ -238,6 +240,12 @@ pub struct ResizeAttrs {
     pub target: ResizeTarget,
     pub mode: ResizeMode,
     pub coords: ResizeCoords,
+    /// Linear and cubic: where an axis shrinks, the kernel is stretched, so that every element of the input counts.
+    pub antialias: bool,
+    /// Linear and cubic: weights outside of the input are left out, and the others sum to 1.
+    pub exclude_outside: bool,
+    /// The result where the coordinate lies outside of the input, with `CropAndResize`.
+    pub extrapolation: Scalar,
 }
 
 /// Output size of the axes from 2 on.
@@ -247,6 +255,11 @@ pub enum ResizeTarget {
     /// Output size floor(in · scale); coordinates use the given scale.
     Scales(Vec<Scalar>),
     Sizes(Vec<Dim>),
+    /// These sizes, and coordinates by these scales.
+    Both {
+        sizes: Vec<Dim>,
+        scales: Vec<Scalar>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -254,6 +267,10 @@ pub enum ResizeTarget {
 pub enum ResizeMode {
     Nearest(NearestMode),
     Linear,
+    /// Keys' kernel over four elements an axis, with its coefficient.
+    Cubic {
+        a: Scalar,
+    },
 }
 
 /// Rounding of the coordinate in nearest mode.
@@ -267,17 +284,21 @@ pub enum NearestMode {
 }
 
 /// Input coordinate of an output element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResizeCoords {
     /// (x + ½) / scale − ½
     HalfPixel,
     /// As `HalfPixel`, but 0 where the output size is 1.
     PytorchHalfPixel,
-    /// x · (in − 1) / (out − 1)
+    /// As `HalfPixel` with the centres of input and output on each other, where in · scale is no integer.
+    HalfPixelSymmetric,
+    /// x · (in − 1) / (length − 1), where the length is in · scale, or the size that is given.
     AlignCorners,
     /// x / scale
     Asymmetric,
+    /// As `AlignCorners` from a region: where it starts on each spatial axis, then where it ends, in parts of in − 1.
+    CropAndResize(Vec<Scalar>),
 }
 
 impl Op {

@@ -123,7 +123,7 @@ pub(crate) fn pad(cx: &Cx<'_>, pads: &[i64], mode: &PadMode) -> Result<TensorTyp
                     ))
                     .help("the edge is not repeated, so at most one element less than the size"));
             }
-            PadMode::Reflect | PadMode::Edge | PadMode::Constant(_) => {}
+            PadMode::Reflect | PadMode::Edge | PadMode::Wrap | PadMode::Constant(_) => {}
         }
         *d = d.add(&Dim::Const(before + after))?;
     }

@@ -2,7 +2,7 @@
 
 use super::{Cx, ShapeError};
 use crate::dim::Dim;
-use crate::op::{ResizeAttrs, ResizeTarget};
+use crate::op::{ResizeAttrs, ResizeCoords, ResizeTarget};
 use crate::types::TensorType;
 
 /// Denominators up to this count as an intended fraction: 1.5 = 3/2, 0.7 = 7/10, 2.2 = 11/5.
@@ -14,23 +14,39 @@ pub(crate) fn resize(cx: &Cx<'_>, a: &ResizeAttrs) -> Result<TensorType, ShapeEr
     let entries = match &a.target {
         ResizeTarget::Scales(s) => s.len(),
         ResizeTarget::Sizes(s) => s.len(),
+        ResizeTarget::Both { sizes, scales } => {
+            if let Some(s) = scales.iter().find(|s| !is_scale(s.0)) {
+                return Err(cx.err(format!("resize: the scale {s} is outside of 0..=65536")));
+            }
+            if scales.len() == sizes.len() { sizes.len() } else { usize::MAX }
+        }
     };
+    if let ResizeCoords::CropAndResize(roi) = &a.coords
+        && (roi.len() != 2 * rank || roi.iter().any(|v| !v.0.is_finite()))
+    {
+        return Err(cx.err(format!("resize: the region must be {} finite numbers", 2 * rank)));
+    }
     if entries != rank {
         return Err(cx.err(format!("resize has {entries} sizes or scales for {rank} spatial axes")));
     }
     let mut shape = x.shape[..2].to_vec();
     for i in 0..rank {
         shape.push(match &a.target {
-            ResizeTarget::Sizes(sizes) => sizes[i].clone(),
+            ResizeTarget::Sizes(sizes) | ResizeTarget::Both { sizes, .. } => sizes[i].clone(),
             ResizeTarget::Scales(scales) => scaled(cx, &x.shape[2 + i], scales[i].0)?,
         });
     }
     Ok(TensorType::new(x.dtype, shape))
 }
 
+/// Whether sizes can be multiplied by it.
+fn is_scale(scale: f64) -> bool {
+    scale > 0.0 && scale <= 65536.0
+}
+
 /// floor(size · scale)
 fn scaled(cx: &Cx<'_>, size: &Dim, scale: f64) -> Result<Dim, ShapeError> {
-    if !(scale > 0.0 && scale <= 65536.0) {
+    if !is_scale(scale) {
         return Err(cx.err(format!("resize: the scale {scale} is outside of 0..=65536")));
     }
     match (fraction(scale), size.as_const()) {

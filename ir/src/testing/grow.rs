@@ -352,7 +352,7 @@ impl Grower {
                 self.builder.op("depth_to_space", &[x], [("block", 2.into()), ("mode", mode.into())])
             }
             4 => {
-                let mode = self.rng.pick(&["nearest", "linear"]);
+                let mode = self.rng.pick(&["nearest", "linear", "cubic"]);
                 let coords = self.rng.pick(&["half_pixel", "align_corners", "asymmetric"]);
                 let scale = self.rng.pick(&[2.0, 0.5, 1.5]);
                 let attrs = [("scale", scale.into()), ("mode", mode.into()), ("coords", coords.into())];

@@ -80,7 +80,7 @@ pub(super) fn range(op: &Op, args: &[&Facts]) -> Option<Range> {
         // Padding may count as zeros.
         Op::AvgPool { .. } => x.map(|r| hull(r, (0.0, 0.0))),
         Op::Pad { mode: PadMode::Constant(c), .. } => x.map(|r| hull(r, (c.0, c.0))),
-        Op::Pad { mode: PadMode::Reflect | PadMode::Edge, .. } => x,
+        Op::Pad { mode: PadMode::Reflect | PadMode::Edge | PadMode::Wrap, .. } => x,
         Op::Reduce { kind: ReduceKind::Sum, .. } => {
             x.filter(|(low, _)| *low >= 0.0).map(|_| (0.0, f64::INFINITY))
         }

@@ -162,6 +162,7 @@ impl Lower<'_> {
             let index = |i: i64| {
                 let i = i - before[axis];
                 match mode {
+                    PadMode::Wrap => i.rem_euclid(size),
                     PadMode::Reflect if i < 0 => -i,
                     PadMode::Reflect if i >= size => 2 * (size - 1) - i,
                     PadMode::Reflect | PadMode::Edge | PadMode::Constant(_) => i.clamp(0, size - 1),
@@ -186,9 +187,15 @@ impl Lower<'_> {
         self.moved(id, view, |lower| {
             // The operand's elements in row-major order, then under the new shape.
             let out = lower.result(id).ok()?;
-            let target = out.reshape(&source.shape())?;
-            let label = lower.label(id);
-            lower.copy(id, &label, &source, &target).ok()
+            let (label, shape) = (lower.label(id), source.shape());
+            if let Some(target) = out.reshape(&shape) {
+                return lower.copy(id, &label, &source, &target).ok();
+            }
+            // Neither has places that the other's axes describe: by way of memory in plain order.
+            let (halo, form) = (super::Halo::none(shape.len()), super::Form::Plain);
+            let plain = lower.draft.tensor(super::Home::Arena, &shape, form, &halo, &label).ok()?;
+            lower.copy(id, &label, &source, &plain).ok()?;
+            lower.copy(id, &label, &plain.reshape(&out.shape())?, &out).ok()
         })
     }
 

@@ -1,4 +1,4 @@
-//! Resizing: each output index along an axis reads one input index (nearest) or two with weights (linear).
+//! Resizing: each output index along an axis reads one input index (nearest) or several with weights.
 
 use super::layout::sizes;
 use super::nest::{self, NestRequest, Ref, RefTable};
@@ -6,59 +6,89 @@ use super::storage::{Halo, Home};
 use super::view::{Axis, View};
 use super::{Lower, LowerError};
 use rectify_ir::graph::NodeId;
-use rectify_ir::kernel::{Binary, PackFormat, Program, Step};
-use rectify_ir::op::{NearestMode, ResizeAttrs, ResizeCoords, ResizeMode, ResizeTarget};
+use rectify_ir::interp::{ResizeTaps, nearest_source, resize_keeps, source_coordinate};
+use rectify_ir::kernel::{Binary, PackFormat, Program, Reduce, Step};
+use rectify_ir::op::{ResizeAttrs, ResizeCoords, ResizeMode};
 
 impl Lower<'_> {
     pub(super) fn resize(&mut self, id: NodeId, a: &ResizeAttrs) -> Result<(), LowerError> {
         let (graph, out) = (self.graph, self.result(id)?);
         let source = self.view(graph.node(id).operands[0]);
         let (input, output) = (source.shape(), sizes(graph, id.into()));
-        let coordinate = |axis: usize, index: i64| coordinate(a, axis - 2, index, input[axis], output[axis]);
-        let moving: Vec<usize> = (2..input.len()).filter(|axis| changes(a, *axis, &input, &output)).collect();
-        match a.mode {
-            ResizeMode::Nearest(mode) => {
-                let mut from = Ref::of(&source);
-                for &axis in &moving {
-                    let index = |i| round(mode, coordinate(axis, i)).clamp(0, input[axis] - 1);
-                    table(&mut from, &source.axes[axis], axis, (0..output[axis]).map(index));
-                }
-                self.through_epilogue(id, &out, vec![from], Program::copy())
-            }
-            ResizeMode::Linear => {
-                // One axis after the other, the last one first, since that one is read most.
-                let mut at = source.clone();
-                if moving.is_empty() {
-                    return self.through_epilogue(id, &out, vec![Ref::of(&at)], Program::copy());
-                }
-                for (done, &axis) in moving.iter().enumerate() {
-                    let last = done + 1 == moving.len();
-                    let to =
-                        if last { out.clone() } else { self.resized(id, &at, &out, axis, output[axis])? };
-                    let points: Vec<(i64, i64, f32)> =
-                        (0..output[axis]).map(|i| blend(coordinate(axis, i), input[axis])).collect();
-                    let mut refs = Vec::with_capacity(3);
-                    for side in 0..2 {
-                        let mut r = Ref::of(&at);
-                        let index = |p: &(i64, i64, f32)| if side == 0 { p.0 } else { p.1 };
-                        table(&mut r, &at.axes[axis], axis, points.iter().map(index));
-                        refs.push(r);
-                    }
-                    refs.push(self.weights(&points, axis, &to));
-                    if last {
-                        self.through_epilogue(id, &to, refs, interpolation())?;
-                    } else {
-                        let label = format!("{} axis {axis}", self.label(id));
-                        nest::emit(
-                            &mut self.draft,
-                            NestRequest::map(id, &label, &to, refs, interpolation()),
-                        )?;
-                    }
-                    at = to;
-                }
-                Ok(())
-            }
+        let keeps = |axis: usize| resize_keeps(a, axis - 2, input[axis] as usize, output[axis] as usize);
+        let moving: Vec<usize> = (2..input.len()).filter(|axis| !keeps(*axis)).collect();
+        if moving.is_empty() {
+            return self.through_epilogue(id, &out, vec![Ref::of(&source)], Program::copy());
         }
+        if let ResizeMode::Nearest(mode) = a.mode
+            && !matches!(a.coords, ResizeCoords::CropAndResize(_))
+        {
+            let mut from = Ref::of(&source);
+            for &axis in &moving {
+                let (spatial, from_size, to_size) = (axis - 2, input[axis] as usize, output[axis] as usize);
+                let coordinate = |i: i64| source_coordinate(a, spatial, i as usize, from_size, to_size);
+                let index = |i| nearest_source(mode, coordinate(i), from_size) as i64;
+                table(&mut from, &source.axes[axis], axis, (0..output[axis]).map(index));
+            }
+            return self.through_epilogue(id, &out, vec![from], Program::copy());
+        }
+        // One axis after the other: all modes are separable.
+        let mut at = source;
+        for (done, &axis) in moving.iter().enumerate() {
+            let last = done + 1 == moving.len();
+            let to = if last { out.clone() } else { self.resized(id, &at, &out, axis, output[axis])? };
+            let taps = ResizeTaps::new(a, axis - 2, input[axis] as usize, output[axis] as usize);
+            if taps.width == 2 && !taps.outside.contains(&true) {
+                let mut refs: Vec<Ref> = (0..2).map(|k| tap(&at, axis, &taps, k)).collect();
+                refs.extend((0..2).map(|k| self.along(axis, &to, every(&taps.weights, 2, k))));
+                if last {
+                    return self.through_epilogue(id, &to, refs, two_taps());
+                }
+                let label = format!("{} axis {axis}", self.label(id));
+                nest::emit(&mut self.draft, NestRequest::map(id, &label, &to, refs, two_taps()))?;
+            } else {
+                self.many_taps(id, a, &at, &to, axis, &taps)?;
+            }
+            at = to;
+        }
+        self.epilogue_in_place(id, &out)
+    }
+
+    /// Sums over the taps of each place, as the reduced axis of a nest.
+    fn many_taps(
+        &mut self,
+        id: NodeId,
+        a: &ResizeAttrs,
+        at: &View,
+        to: &View,
+        axis: usize,
+        taps: &ResizeTaps,
+    ) -> Result<(), LowerError> {
+        let (rank, width) = (to.axes.len(), taps.width as i64);
+        let size = to.axes[axis].size;
+        let mut from = Ref::over(at, &[width]);
+        let offsets = taps.places.iter().map(|p| at.axes[axis].offset(*p as i64)).collect();
+        from.axes[axis] = Axis::broadcast(size);
+        from.tables.push(RefTable::new(&[axis, rank], &[size, width], offsets));
+        let mut weights = self.along(axis, to, taps.weights.iter().copied());
+        weights.axes[axis] = Axis::plain(size, 4 * width);
+        weights.axes.push(Axis::plain(width, 4));
+        let mut body = Program::new();
+        let [x, w] = [0, 1].map(|k| body.push(Step::Load(k)));
+        body.binary(Binary::Mul, x, w);
+        let label = format!("{} axis {axis}", self.label(id));
+        let request =
+            NestRequest::reduce(id, &label, to, vec![from, weights], body, vec![width], Reduce::Sum);
+        if !taps.outside.contains(&true) {
+            return nest::emit(&mut self.draft, request);
+        }
+        let outside = self.along(axis, to, taps.outside.iter().map(|o| f64::from(u8::from(*o))));
+        let mut finalize = Program::acc();
+        let acc = finalize.result;
+        let mask = finalize.push(Step::Load(0));
+        let value = finalize.constant_reg(a.extrapolation.0 as f32);
+        finalize.push(Step::Select(mask, value, acc));
+        nest::emit(&mut self.draft, request.finish(vec![outside], finalize))
     }
 
     /// A temporary: `at` with another size along `axis`, in the form of the result.
@@ -77,9 +107,9 @@ impl Lower<'_> {
         self.draft.tensor(Home::Arena, &shape, form, &Halo::none(shape.len()), &label)
     }
 
-    /// The weight of the second point for every index of the axis.
-    fn weights(&mut self, points: &[(i64, i64, f32)], axis: usize, to: &View) -> Ref {
-        let values: Vec<f32> = points.iter().map(|p| p.2).collect();
+    /// Numbers along one axis of `to`, the same everywhere else.
+    fn along(&mut self, axis: usize, to: &View, values: impl Iterator<Item = f64>) -> Ref {
+        let values: Vec<f32> = values.map(|v| v as f32).collect();
         let storage = self.draft.pack_literal(&values, PackFormat::Raw { elements: values.len() as u64 });
         let mut axes: Vec<Axis> = to.axes.iter().map(|a| Axis::broadcast(a.size)).collect();
         axes[axis] = Axis::plain(values.len() as i64, 4);
@@ -87,60 +117,27 @@ impl Lower<'_> {
     }
 }
 
-/// a · (1 − w) + b · w
-fn interpolation() -> Program {
+/// x · v + y · w
+fn two_taps() -> Program {
     let mut p = Program::new();
-    let [a, b, w] = [0, 1, 2].map(|k| p.push(Step::Load(k)));
-    let one = p.constant_reg(1.0);
-    let rest = p.binary(Binary::Sub, one, w);
-    let first = p.binary(Binary::Mul, a, rest);
-    let second = p.binary(Binary::Mul, b, w);
+    let [x, y, v, w] = [0, 1, 2, 3].map(|k| p.push(Step::Load(k)));
+    let first = p.binary(Binary::Mul, x, v);
+    let second = p.binary(Binary::Mul, y, w);
     p.binary(Binary::Add, first, second);
     p
 }
 
-/// Whether the axis is resampled at all.
-fn changes(a: &ResizeAttrs, axis: usize, input: &[i64], output: &[i64]) -> bool {
-    let unit = match &a.target {
-        ResizeTarget::Scales(scales) => scales[axis - 2].0 == 1.0,
-        ResizeTarget::Sizes(_) => true,
-    };
-    !(unit && input[axis] == output[axis])
+/// The k-th of every `width` values.
+fn every(values: &[f64], width: usize, k: usize) -> impl Iterator<Item = f64> {
+    values.iter().skip(k).step_by(width).copied()
 }
 
-/// The input coordinate of an output index.
-fn coordinate(a: &ResizeAttrs, spatial: usize, index: i64, input: i64, output: i64) -> f64 {
-    let scale = match &a.target {
-        ResizeTarget::Scales(scales) => scales[spatial].0,
-        ResizeTarget::Sizes(_) => output as f64 / input as f64,
-    };
-    let x = index as f64;
-    match a.coords {
-        ResizeCoords::HalfPixel => (x + 0.5) / scale - 0.5,
-        ResizeCoords::PytorchHalfPixel if output == 1 => 0.0,
-        ResizeCoords::PytorchHalfPixel => (x + 0.5) / scale - 0.5,
-        ResizeCoords::AlignCorners if output == 1 => 0.0,
-        ResizeCoords::AlignCorners => x * (input - 1) as f64 / (output - 1) as f64,
-        ResizeCoords::Asymmetric => x / scale,
-    }
-}
-
-fn round(mode: NearestMode, x: f64) -> i64 {
-    let rounded = match mode {
-        NearestMode::RoundPreferFloor => (x - 0.5).ceil(),
-        NearestMode::RoundPreferCeil => (x + 0.5).floor(),
-        NearestMode::Floor => x.floor(),
-        NearestMode::Ceil => x.ceil(),
-    };
-    rounded as i64
-}
-
-/// The two input indices around a coordinate and the weight of the second.
-fn blend(x: f64, size: i64) -> (i64, i64, f32) {
-    let x = x.clamp(0.0, (size - 1) as f64);
-    let low = x.floor();
-    let index = low as i64;
-    (index, (index + 1).min(size - 1), (x - low) as f32)
+/// `at` read at the k-th tap of every place of the axis.
+fn tap(at: &View, axis: usize, taps: &ResizeTaps, k: usize) -> Ref {
+    let mut r = Ref::of(at);
+    let places = taps.places.iter().skip(k).step_by(taps.width);
+    table(&mut r, &at.axes[axis], axis, places.map(|p| *p as i64));
+    r
 }
 
 /// Lets a reference read these indices of an axis.

@@ -155,6 +155,14 @@ impl View {
             }
             digits.extend(axis.parts);
         }
+        // Digits that follow each other in memory are one, which can be cut anywhere.
+        digits.dedup_by(|fine, coarse| {
+            let joined = coarse.stride == fine.stride * fine.extent;
+            if joined {
+                *coarse = Part { extent: coarse.extent * fine.extent, stride: fine.stride };
+            }
+            joined
+        });
         let mut axes = Vec::with_capacity(shape.len());
         for &size in shape.iter().rev() {
             let mut rest = size;

@@ -15,7 +15,16 @@ pub fn upsample(cx: &mut Cx<'_, '_>) -> Lowered {
         cx.floats(1, "scales")?
     };
     let mode = mode(cx, NearestMode::Floor)?;
-    push(cx, Target::Scales(scales), None, mode, ResizeCoords::Asymmetric)
+    let axes: Vec<usize> = (0..cx.ty(0)?.rank()).collect();
+    let attrs = ResizeAttrs {
+        target: ResizeTarget::Sizes(vec![]),
+        mode,
+        coords: ResizeCoords::Asymmetric,
+        antialias: false,
+        exclude_outside: false,
+        extrapolation: Scalar(0.0),
+    };
+    push(cx, Target::Scales(scales), &axes, attrs)
 }
 
 /// Operator set 10 has scales alone and works as Upsample; later ones have regions, sizes and many modes.
@@ -24,24 +33,7 @@ pub fn resize(cx: &mut Cx<'_, '_>) -> Lowered {
         return upsample(cx);
     }
     let a = cx.attrs;
-    let coords = a.word(
-        "coordinate_transformation_mode",
-        &[
-            ("half_pixel", ResizeCoords::HalfPixel),
-            ("pytorch_half_pixel", ResizeCoords::PytorchHalfPixel),
-            ("align_corners", ResizeCoords::AlignCorners),
-            ("asymmetric", ResizeCoords::Asymmetric),
-        ],
-    )?;
-    // The region matters to `tf_crop_and_resize` alone, as the value outside does; the cubic coefficient to cubic.
-    a.ignore(&["extrapolation_value", "cubic_coeff_a"]);
-    if a.flag("exclude_outside", false)? && !matches!(a.opt_text("mode")?, None | Some("nearest" | "linear"))
-    {
-        return Err(Refusal::attribute("`exclude_outside` is not supported"));
-    }
-    if a.flag("antialias", false)? {
-        return Err(Refusal::attribute("`antialias` is not supported"));
-    }
+    let transformation = a.text("coordinate_transformation_mode", "half_pixel")?;
     let rounding = a.word(
         "nearest_mode",
         &[
@@ -53,7 +45,26 @@ pub fn resize(cx: &mut Cx<'_, '_>) -> Lowered {
     )?;
     let mode = mode(cx, rounding)?;
     let axes = a.ints("axes")?;
+    let rank = cx.ty(0)?.rank();
+    let axes = match axes {
+        Some(axes) => axes.iter().map(|a| cx.wrap_axis(*a, rank)).collect::<Result<Vec<_>, _>>()?,
+        None => (0..rank).collect(),
+    };
+    let coords = match transformation {
+        "half_pixel" => ResizeCoords::HalfPixel,
+        "pytorch_half_pixel" => ResizeCoords::PytorchHalfPixel,
+        "half_pixel_symmetric" => ResizeCoords::HalfPixelSymmetric,
+        "align_corners" => ResizeCoords::AlignCorners,
+        "asymmetric" => ResizeCoords::Asymmetric,
+        "tf_crop_and_resize" => ResizeCoords::CropAndResize(region(cx, &axes)?),
+        other => {
+            return Err(Refusal::attribute(format!(
+                "`coordinate_transformation_mode: {other}` is not supported"
+            )));
+        }
+    };
     if cx.has(1) {
+        // The region matters to `tf_crop_and_resize` alone.
         cx.ty(1)?;
     }
     // Either may be there with no elements, which is as if it were left out.
@@ -75,82 +86,142 @@ pub fn resize(cx: &mut Cx<'_, '_>) -> Lowered {
         }
         _ => return Err(Refusal::malformed("Resize takes either scales or sizes")),
     };
-    match a.text("keep_aspect_ratio_policy", "stretch")? {
-        "stretch" => {}
-        _ if matches!(target, Target::Scales(_)) => {}
-        policy => {
-            return Err(Refusal::attribute(format!("`keep_aspect_ratio_policy: {policy}` is not supported")));
-        }
+    let policy = a.text("keep_aspect_ratio_policy", "stretch")?;
+    let target = match target {
+        Target::Sizes(sizes) if policy != "stretch" => aspect_kept(cx, &sizes, &axes, policy)?,
+        target => target,
+    };
+    let attrs = ResizeAttrs {
+        target: ResizeTarget::Sizes(vec![]),
+        mode,
+        coords,
+        antialias: a.flag("antialias", false)? && mode != nearest_of(rounding),
+        exclude_outside: a.flag("exclude_outside", false)?,
+        extrapolation: a.float("extrapolation_value", 0.0)?.into(),
+    };
+    push(cx, target, &axes, attrs)
+}
+
+/// The region of `tf_crop_and_resize` for all axes: where it starts on each, then where it ends.
+fn region(cx: &mut Cx<'_, '_>, axes: &[usize]) -> Result<Vec<Scalar>, Refusal> {
+    let rank = cx.ty(0)?.rank();
+    let given = cx.floats(1, "region")?;
+    if given.len() != 2 * axes.len() {
+        return Err(Refusal::malformed(format!(
+            "a region of {} numbers for {} axes",
+            given.len(),
+            axes.len()
+        )));
     }
-    push(cx, target, axes, mode, coords)
+    let mut roi = [vec![Scalar(0.0); rank], vec![Scalar(1.0); rank]].concat();
+    for (i, axis) in axes.iter().enumerate() {
+        roi[*axis] = Scalar(given[i]);
+        roi[rank + axis] = Scalar(given[axes.len() + i]);
+    }
+    Ok(roi)
+}
+
+/// One scale for all resized axes: the least or the greatest that the sizes ask for.
+fn aspect_kept(cx: &mut Cx<'_, '_>, sizes: &[Dim], axes: &[usize], policy: &str) -> Result<Target, Refusal> {
+    let ty = cx.ty(0)?;
+    if sizes.len() != axes.len() {
+        return Err(Refusal::malformed(format!("{} sizes for {} axes", sizes.len(), axes.len())));
+    }
+    let ratio = |(to, axis): (&Dim, &usize)| Some(to.as_const()? as f64 / ty.shape[*axis].as_const()? as f64);
+    let ratios = sizes.iter().zip(axes).map(ratio).collect::<Option<Vec<_>>>().ok_or_else(|| {
+        Refusal::form("keeping the aspect ratio of symbolic sizes is not supported")
+            .help("give the model's symbolic dims fixed sizes when importing")
+    })?;
+    let scale = match policy {
+        "not_larger" => ratios.iter().copied().reduce(f64::min),
+        "not_smaller" => ratios.iter().copied().reduce(f64::max),
+        other => {
+            return Err(Refusal::attribute(format!("`keep_aspect_ratio_policy: {other}` is not supported")));
+        }
+    };
+    let scale = scale.ok_or_else(|| Refusal::malformed("no axes to resize"))?;
+    let size = |axis: &usize| (scale * ty.shape[*axis].as_const().unwrap_or(1) as f64 + 0.5).floor() as i64;
+    Ok(Target::Both(axes.iter().map(|a| Dim::Const(size(a))).collect(), scale))
 }
 
 /// One entry an axis.
 enum Target {
     Scales(Vec<f64>),
     Sizes(Vec<Dim>),
+    /// Sizes, and the scale of all of them.
+    Both(Vec<Dim>, f64),
+}
+
+fn nearest_of(rounding: NearestMode) -> ResizeMode {
+    ResizeMode::Nearest(rounding)
 }
 
 fn mode(cx: &Cx<'_, '_>, rounding: NearestMode) -> Result<ResizeMode, Refusal> {
-    let nearest = ResizeMode::Nearest(rounding);
+    let cubic = ResizeMode::Cubic { a: cx.attrs.float("cubic_coeff_a", -0.75)?.into() };
     cx.attrs.word(
         "mode",
-        &[("nearest", nearest), ("linear", ResizeMode::Linear), ("bilinear", ResizeMode::Linear)],
+        &[
+            ("nearest", nearest_of(rounding)),
+            ("linear", ResizeMode::Linear),
+            ("bilinear", ResizeMode::Linear),
+            ("cubic", cubic),
+        ],
     )
 }
 
-fn push(
-    cx: &mut Cx<'_, '_>,
-    target: Target,
-    axes: Option<&[i64]>,
-    mode: ResizeMode,
-    coords: ResizeCoords,
-) -> Lowered {
+/// Pushes the resize with the target of `attrs` still to be filled in, and its region over all axes. Where the batch or
+/// channels are resampled, all axes count as spatial.
+fn push(cx: &mut Cx<'_, '_>, target: Target, axes: &[usize], mut attrs: ResizeAttrs) -> Lowered {
     let ty = cx.ty(0)?;
     let rank = ty.rank();
-    let axes = match axes {
-        Some(axes) => axes.iter().map(|a| cx.wrap_axis(*a, rank)).collect::<Result<Vec<_>, _>>()?,
-        None => (0..rank).collect(),
-    };
     let n = match &target {
         Target::Scales(s) => s.len(),
-        Target::Sizes(s) => s.len(),
+        Target::Sizes(s) | Target::Both(s, _) => s.len(),
     };
     if n != axes.len() {
         return Err(Refusal::malformed(format!("{n} scales or sizes for {} axes", axes.len())));
     }
-    let untouched = || Refusal::form("resizing the batch or channel axis is not supported");
-    let target = match target {
-        Target::Scales(given) => {
-            let mut scales = vec![Scalar(1.0); rank];
-            for (s, axis) in given.into_iter().zip(&axes) {
-                scales[*axis] = Scalar(decimal(s));
+    let (mut sizes, mut scales) = (ty.shape.clone(), vec![Scalar(1.0); rank]);
+    for (i, axis) in axes.iter().enumerate() {
+        match &target {
+            Target::Scales(given) => scales[*axis] = Scalar(decimal(given[i])),
+            Target::Sizes(given) => sizes[*axis] = given[i].clone(),
+            Target::Both(given, scale) => {
+                (sizes[*axis], scales[*axis]) = (given[i].clone(), Scalar(*scale));
             }
-            if scales.iter().take(2).any(|s| s.0 != 1.0) {
-                return Err(untouched());
-            }
-            ResizeTarget::Scales(scales.split_off(2.min(rank)))
         }
-        Target::Sizes(given) => {
-            let mut sizes = ty.shape.clone();
-            for (s, axis) in given.into_iter().zip(&axes) {
-                sizes[*axis] = s;
-            }
-            if sizes[..2.min(rank)] != ty.shape[..2.min(rank)] {
-                return Err(untouched());
-            }
-            ResizeTarget::Sizes(sizes.split_off(2.min(rank)))
-        }
+    }
+    let unchanged = |axis: usize| {
+        let whole = match &attrs.coords {
+            ResizeCoords::CropAndResize(roi) => roi[axis].0 == 0.0 && roi[rank + axis].0 == 1.0,
+            _ => true,
+        };
+        whole && sizes[axis] == ty.shape[axis] && scales[axis].0 == 1.0
     };
-    let same = match &target {
-        ResizeTarget::Scales(s) => s.iter().all(|s| s.0 == 1.0),
-        ResizeTarget::Sizes(s) => s.as_slice() == &ty.shape[2.min(rank)..],
-    };
-    if same {
+    if (0..rank).all(unchanged) {
         return cx.set_alias(0, 0);
     }
-    let x = cx.value(0)?;
-    let y = cx.push(Op::Resize(ResizeAttrs { target, mode, coords }), &[x])?;
+    // The first axes are left alone, or there are two more before them that are.
+    let lead = if rank > 2 && unchanged(0) && unchanged(1) { 2 } else { 0 };
+    if let ResizeCoords::CropAndResize(roi) = &mut attrs.coords {
+        let (start, end) = roi.split_at(rank);
+        *roi = [&start[lead..], &end[lead..]].concat();
+    }
+    let (sizes, scales) = (sizes.split_off(lead), scales.split_off(lead));
+    attrs.target = match target {
+        Target::Scales(_) => ResizeTarget::Scales(scales),
+        Target::Sizes(_) => ResizeTarget::Sizes(sizes),
+        Target::Both(..) => ResizeTarget::Both { sizes, scales },
+    };
+    let mut x = cx.value(0)?;
+    if lead == 0 {
+        x = cx.reshape(x, [&[Dim::Const(1), Dim::Const(1)], ty.shape.as_slice()].concat())?;
+    }
+    let mut y = cx.push(Op::Resize(attrs), &[x])?;
+    if lead == 0 {
+        let shape = cx.type_of(y).shape[2..].to_vec();
+        y = cx.reshape(y, shape)?;
+    }
     cx.set(0, y);
     Ok(())
 }

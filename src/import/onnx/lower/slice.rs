@@ -183,6 +183,7 @@ pub fn pad(cx: &mut Cx<'_, '_>) -> Lowered {
             ("constant", PadMode::Constant(value.into())),
             ("reflect", PadMode::Reflect),
             ("edge", PadMode::Edge),
+            ("wrap", PadMode::Wrap),
         ],
     )?;
     let mut pads = vec![0; 2 * rank];
