@@ -73,6 +73,21 @@ impl Comparison {
     }
 }
 
+/// The place of an element: its row-major index as one index an axis.
+pub fn element(mut index: usize, shape: &[usize]) -> Vec<usize> {
+    let mut place: Vec<usize> = shape
+        .iter()
+        .rev()
+        .map(|size| {
+            let at = index % size.max(&1);
+            index /= size.max(&1);
+            at
+        })
+        .collect();
+    place.reverse();
+    place
+}
+
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -104,6 +119,13 @@ mod tests {
     fn compare(got: &[f32], want: &[f32]) -> Comparison {
         let tensor = |v: &[f32]| Tensor::new([v.len()], v.to_vec()).unwrap();
         Comparison::new(tensor(got).view(), tensor(want).view(), Tolerance::default())
+    }
+
+    #[test]
+    fn places_of_elements() {
+        assert_eq!(element(0, &[]), Vec::<usize>::new());
+        assert_eq!(element(23, &[2, 3, 4]), [1, 2, 3]);
+        assert_eq!(element(5, &[2, 3]), [1, 2]);
     }
 
     #[test]

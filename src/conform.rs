@@ -1,6 +1,6 @@
 //! ONNX's backend tests: folders with `model.onnx` and `test_data_set_N/{input,output}_N.pb`, run through compiled code.
 
-use crate::compare::{Comparison, Tolerance};
+use crate::compare::{Comparison, Tolerance, element};
 use crate::error::Error;
 use crate::import::onnx::read_tensor;
 use crate::model::Model;
@@ -257,7 +257,7 @@ fn compare(
     match Comparison::new(got, want, tolerance) {
         Comparison::Values { wrong: 0, .. } => None,
         Comparison::Values { elements, wrong, worst: Some((index, is, wanted)), .. } => {
-            let place = indices(index, want.shape());
+            let place = element(index, want.shape());
             let ty = (want.dtype(), want.shape());
             let message = format!(
                 "{wrong} of {elements} elements of {}{:?} differ; the worst, {place:?}, is {is}, not {wanted}",
@@ -267,21 +267,6 @@ fn compare(
         }
         other => failure(other.to_string(), None),
     }
-}
-
-/// Row-major index to one index an axis.
-fn indices(mut index: usize, shape: &[usize]) -> Vec<usize> {
-    let mut place: Vec<usize> = shape
-        .iter()
-        .rev()
-        .map(|size| {
-            let at = index % size.max(&1);
-            index /= size.max(&1);
-            at
-        })
-        .collect();
-    place.reverse();
-    place
 }
 
 /// What an error means for a case.
@@ -305,13 +290,6 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn places_of_elements() {
-        assert_eq!(indices(0, &[]), Vec::<usize>::new());
-        assert_eq!(indices(23, &[2, 3, 4]), [1, 2, 3]);
-        assert_eq!(indices(5, &[2, 3]), [1, 2]);
-    }
 
     #[test]
     fn folders_at_any_depth() {

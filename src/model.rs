@@ -5,7 +5,7 @@ use crate::error::{Error, Report};
 use crate::meta::{ParameterInfo, PortInfo};
 #[cfg(feature = "onnx")]
 use crate::onnx::{self, Onnx};
-use rectify_ir::Graph;
+use rectify_ir::{Graph, Value};
 use rectify_ir::diag::{Diagnostic, Diagnostics, SourceMap};
 use rectify_ir::export::from_json;
 use rectify_ir::graph::Output;
@@ -163,6 +163,15 @@ impl Model {
         self.onnx.as_deref()
     }
 
+    /// Of an imported model: the format of its file, the version of its operators, and who wrote it.
+    pub fn origin(&self) -> Option<String> {
+        #[cfg(feature = "onnx")]
+        if let Some(onnx) = &self.onnx {
+            return Some(onnx.origin());
+        }
+        None
+    }
+
     /// What `check` warns of.
     pub fn warnings(&self) -> &Report {
         &self.warnings
@@ -223,6 +232,16 @@ impl Model {
             }
         }
         Ok(Model { graph: Arc::new(graph), ..self.clone() })
+    }
+
+    /// What the model's file calls a value, if it is imported and its file does.
+    pub fn tensor_name(&self, value: Value) -> Option<String> {
+        #[cfg(feature = "onnx")]
+        if let Some(onnx) = &self.onnx {
+            return onnx.tensors.iter().find(|(_, v)| *v == value).map(|(name, _)| name.to_string());
+        }
+        let _ = value;
+        None
     }
 
     /// The folder for relative names of weights files in the model.

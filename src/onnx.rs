@@ -116,6 +116,13 @@ impl Onnx {
         self.weights.file()
     }
 
+    /// Format, version of the operators, and who wrote the file, as it says.
+    pub fn origin(&self) -> String {
+        let producer = self.file.producer();
+        let by = if producer.is_empty() { String::new() } else { format!(", by {producer}") };
+        format!("ONNX, operator set {}{by}", self.file.opset())
+    }
+
     pub fn store(&self) -> Arc<dyn TensorStore> {
         Arc::new(Store(self.weights.clone()))
     }

@@ -6,9 +6,10 @@ use super::failure::{Failure, note};
 use super::inputs::InputArgs;
 use super::progress::Progress;
 use super::table::Table;
-use rectify::compare::{Comparison, Tolerance};
+use rectify::compare::{Comparison, Tolerance, element};
 use rectify::{Model, Tensor, data};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -21,7 +22,8 @@ pub struct Args {
     /// Reference values by name: .npz or .safetensors. Inputs that are not given otherwise are taken from it too
     #[arg(long = "ref", value_name = "FILE")]
     reference: PathBuf,
-    /// Compare inner values too: every entry of the file that is the label of a layer
+    /// Compare inner values too, in the order in which they are computed: every entry of the file that is the label of a
+    /// layer, or a tensor's name of an ONNX file. The first that differs is shown with what made it
     #[arg(long)]
     every_node: bool,
     /// Absolute tolerance, times the greatest reference value where that is above 1
@@ -51,7 +53,12 @@ pub fn run(args: &Args) -> Outcome {
         ports.iter().any(|p| p.name.as_ref() == name) || outputs.iter().any(|p| p.name.as_ref() == name)
     };
     let unused: Vec<_> = reference.keys().filter(|name| !is_used(name)).map(|n| format!("`{n}`")).collect();
-    if !unused.is_empty() {
+    let inner = outputs.iter().any(|p| reference.contains_key(p.name.as_ref()));
+    if !unused.is_empty() && args.every_node && inner {
+        // Tensors of shapes are gone from the graph, and those of weights are no results.
+        let few = unused.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
+        note(&format!("{} entries are no computed values of the model: {few}", unused.len()));
+    } else if !unused.is_empty() {
         let message = format!("{} has values for nothing: {}", args.reference.display(), unused.join(", "));
         let help =
             if args.every_node { "no layer has these labels" } else { "give --every-node to compare layers" };
@@ -72,18 +79,62 @@ pub fn run(args: &Args) -> Outcome {
     };
     let tolerance = Tolerance { atol: args.atol, rtol: args.rtol };
     let mut table = Table::new(&["value", "result"]);
-    let (mut compared, mut differing) = (0, 0);
-    for (name, got) in results.iter() {
+    let (mut compared, mut differing, mut first) = (0, 0, None);
+    for at in execution_order(&model) {
+        let Some((name, got)) = results.iter().nth(at) else { continue };
         if let Some(want) = reference.get(name) {
             let comparison = Comparison::new(got, want.view(), tolerance);
             compared += 1;
-            differing += usize::from(!comparison.agrees());
+            if !comparison.agrees() {
+                differing += 1;
+                first.get_or_insert_with(|| describe(&model, at, &comparison, want.shape(), compared - 1));
+            }
             table.row([name.to_owned(), comparison.to_string()]);
         }
     }
-    std::io::stdout().write_all(table.render().as_bytes())?;
+    let mut text = table.render();
+    if let Some(first) = first.filter(|_| args.every_node) {
+        text.push('\n');
+        text.push_str(&first);
+    }
+    std::io::stdout().write_all(text.as_bytes())?;
     note(&format!("{compared} compared, {differing} differ"));
     if differing > 0 { Err(Failure::Differs) } else { Ok(()) }
+}
+
+/// Places of the outputs in the order in which they are computed; their own where the graph is not known yet.
+fn execution_order(model: &Model) -> Vec<usize> {
+    let graph = model.graph();
+    let place: HashMap<_, _> = graph.topo_order().into_iter().enumerate().map(|(at, id)| (id, at)).collect();
+    let mut order: Vec<usize> = (0..model.outputs().len()).collect();
+    order.sort_by_key(|at| graph.outputs.get(*at).and_then(|o| place.get(&o.value.node)));
+    order
+}
+
+/// The first value that differs: the operation that makes it, what that reads, and the worst element.
+fn describe(model: &Model, at: usize, comparison: &Comparison, shape: &[usize], agreed: usize) -> String {
+    let graph = model.graph();
+    let mut text = format!("the {agreed} values before it agree; the first that differs is ");
+    let Some(output) = graph.outputs.get(at) else { return format!("output {at}\n") };
+    let node = graph.node(output.value.node);
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "`{}`: {}, a result of {}", output.name, graph.ty(output.value), node.op.name());
+    for operand in &node.operands {
+        let (ty, from) = (graph.ty(*operand), graph.node(operand.node));
+        let name = model.tensor_name(*operand).or_else(|| from.name.as_deref().map(str::to_owned));
+        let name = name.unwrap_or_else(|| operand.to_string());
+        let _ = writeln!(text, "  its input `{name}`: {ty}, from {}", from.op.name());
+    }
+    if let Comparison::Values { elements, wrong, worst: Some((index, got, want)), .. } = comparison {
+        let place = element(*index, shape);
+        let _ = writeln!(
+            text,
+            "  {wrong} of {elements} elements differ; the worst, {place:?}, is {got}, not {want}"
+        );
+    } else {
+        let _ = writeln!(text, "  {comparison}");
+    }
+    text.replace(|c: char| c.is_control() && c != '\n', " ")
 }
 
 /// A file with one value, as .npy files are, is the reference of a model's one output.

@@ -32,6 +32,7 @@ pub fn run(args: &Args) -> Outcome {
         let text = json!({
             "model": model.name(),
             "doc": model.graph().doc,
+            "origin": opened.model.origin(),
             "inputs": model.inputs().iter().map(port).collect::<Vec<_>>(),
             "outputs": model.outputs().iter().map(port).collect::<Vec<_>>(),
             "layers": rows.iter().map(layer).collect::<Vec<_>>(),
@@ -41,13 +42,24 @@ pub fn run(args: &Args) -> Outcome {
         });
         format!("{text:#}\n")
     } else {
-        human(&model, &rows, &total.to_string(), total.as_const(), parameters)
+        human(&model, opened.model.origin(), &rows, &total.to_string(), total.as_const(), parameters)
     };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-fn human(model: &Model, rows: &[Layer], total: &str, total_const: Option<i64>, parameters: u64) -> String {
+fn human(
+    model: &Model,
+    origin: Option<String>,
+    rows: &[Layer],
+    total: &str,
+    total_const: Option<i64>,
+    parameters: u64,
+) -> String {
     let mut text = format!("model {}\n", model.name());
+    if let Some(origin) = origin {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {}", origin.replace(char::is_control, " "));
+    }
     for line in model.graph().doc.lines() {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {line}");

@@ -14,6 +14,8 @@ mod doctor;
 mod dump;
 mod failure;
 mod fmt;
+#[cfg(feature = "onnx")]
+mod import;
 mod info;
 mod init;
 mod inputs;
@@ -73,6 +75,9 @@ enum Command {
     /// Run ONNX's backend tests
     #[cfg(feature = "onnx")]
     Conform(conform::Args),
+    /// Write an ONNX model as a model of the language
+    #[cfg(feature = "onnx")]
+    Import(import::Args),
     /// Write a completion script for a shell
     Completions(completions::Args),
 }
@@ -130,6 +135,8 @@ fn dispatch(command: Command, format: ErrorFormat) -> Outcome {
         Command::Compare(args) => compare::run(&args),
         #[cfg(feature = "onnx")]
         Command::Conform(args) => conform::run(&args),
+        #[cfg(feature = "onnx")]
+        Command::Import(args) => import::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -23,7 +23,8 @@ pub struct Args {
     /// Write each output to DIR/NAME.npy
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Write the first output as a picture, values 0 to 1
+    /// Write the first output as a picture: values 0 to 1 of 1 or 3 channels; of any other number of channels, the colour of
+    /// the greatest one, as a segmentation wants it
     #[arg(long, value_name = "FILE")]
     out_image: Option<PathBuf>,
     /// Show the K greatest classes of each row instead of a summary

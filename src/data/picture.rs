@@ -217,30 +217,85 @@ fn luma([r, g, b]: [u8; 3]) -> f32 {
     (299 * u32::from(r) + 587 * u32::from(g) + 114 * u32::from(b)) as f32 / 1000.0
 }
 
-/// Writes a [1, C, H, W] or [C, H, W] tensor of values 0 to 1 as an 8-bit picture, C being 1 or 3. Values outside
-/// are clipped; the file's ending tells the format.
+/// Writes a [1, C, H, W] or [C, H, W] tensor as an 8-bit picture; the file's ending tells the format.
+///
+/// One channel is grey and three are red, green and blue: values 0 to 1, others are clipped. Any other number of channels
+/// are scores of classes, as segmentation makes them: each pixel gets the colour of its greatest channel. Class 0, which is
+/// the background in most models, is black; of two classes the other is white. Whole numbers of one channel are
+/// classes too.
 pub fn write_picture(path: &Path, tensor: TensorView<'_>) -> Result<(), DataError> {
     let fail = |message: String| DataError::new(path, message);
     let shape = tensor.shape();
     let (channels, height, width) = match *shape {
-        [1, c @ (1 | 3), h, w] | [c @ (1 | 3), h, w] => (c, h, w),
+        [1, c, h, w] | [c, h, w] if c > 0 => (c, h, w),
+        [h, w] => (1, h, w),
         _ => {
             return Err(fail(format!("a tensor of shape {shape:?} is no picture"))
-                .help("pictures are [1, C, H, W] with C = 1 or 3"));
+                .help("pictures are [1, C, H, W], [C, H, W] or [H, W]"));
         }
     };
+    let classes = channels != 1 && channels != 3 || channels == 1 && tensor.dtype().is_int();
     let values =
         tensor.convert(DType::F32).and_then(Tensor::into_vec::<f32>).map_err(|e| fail(e.to_string()))?;
     let byte = |v: f32| (v.clamp(0.0, 1.0) * 255.0 + 0.5) as u8;
     let pixels = height * width;
-    let bytes = (0..pixels * channels).map(|i| byte(values[i % channels * pixels + i / channels])).collect();
     let (w, h) = (u32::try_from(width), u32::try_from(height));
     let (Ok(w), Ok(h)) = (w, h) else { return Err(fail("the picture is too large".into())) };
-    let picture = if channels == 1 {
-        image::GrayImage::from_raw(w, h, bytes).map(DynamicImage::ImageLuma8)
-    } else {
+    let picture = if classes {
+        let class = |i: usize| if channels == 1 { values[i] as usize } else { greatest(&values, pixels, i) };
+        let bytes = (0..pixels).flat_map(|i| colour(class(i), channels)).collect();
         image::RgbImage::from_raw(w, h, bytes).map(DynamicImage::ImageRgb8)
+    } else {
+        let bytes =
+            (0..pixels * channels).map(|i| byte(values[i % channels * pixels + i / channels])).collect();
+        if channels == 1 {
+            image::GrayImage::from_raw(w, h, bytes).map(DynamicImage::ImageLuma8)
+        } else {
+            image::RgbImage::from_raw(w, h, bytes).map(DynamicImage::ImageRgb8)
+        }
     };
     let picture = picture.ok_or_else(|| fail("the picture is too large".into()))?;
     picture.save(path).map_err(|e| fail(e.to_string()))
+}
+
+/// The channel with the greatest value at a pixel; the first of equal ones.
+fn greatest(values: &[f32], pixels: usize, pixel: usize) -> usize {
+    let mut best = 0;
+    for (channel, plane) in values.chunks_exact(pixels).enumerate() {
+        if plane[pixel] > values[best * pixels + pixel] {
+            best = channel;
+        }
+    }
+    best
+}
+
+/// Colours whose hues are a golden angle apart, so that neighbouring classes look different.
+fn colour(class: usize, classes: usize) -> [u8; 3] {
+    match (class, classes) {
+        (0, _) => [0; 3],
+        (_, 2) => [255; 3],
+        (class, _) => {
+            let hue = (class - 1) as f32 * 0.618_034 % 1.0 * 6.0;
+            [5.0, 3.0, 1.0].map(|offset: f32| {
+                let k = (offset + hue) % 6.0;
+                (255.0 * (1.0 - k.min(4.0 - k).clamp(0.0, 1.0))) as u8
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_become_colours_of_classes() {
+        let values = [0.0, 3.0, 1.0, 2.0, 1.0, 1.0, 0.5, f32::NAN];
+        assert_eq!([0, 1, 2, 3].map(|pixel| greatest(&values, 4, pixel)), [1, 0, 0, 0]);
+        assert_eq!([colour(0, 2), colour(1, 2), colour(1, 21)], [[0; 3], [255; 3], [255, 0, 0]]);
+        let mut all: Vec<_> = (0..21).map(|class| colour(class, 21)).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 21);
+    }
 }

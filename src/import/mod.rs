@@ -2,3 +2,5 @@
 
 #[cfg(feature = "onnx")]
 pub mod onnx;
+#[cfg(feature = "onnx")]
+pub mod rect;
