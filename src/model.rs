@@ -5,13 +5,13 @@ use crate::error::{Error, Report};
 use crate::meta::{ParameterInfo, PortInfo};
 #[cfg(feature = "onnx")]
 use crate::onnx::{self, Onnx};
-use rectify_ir::{Graph, Value};
 use rectify_ir::diag::{Diagnostic, Diagnostics, SourceMap};
 use rectify_ir::export::from_json;
 use rectify_ir::graph::Output;
 use rectify_ir::lang::{self, Loader, NoFiles, Program};
 use rectify_ir::literal::Literal;
 use rectify_ir::op::Op;
+use rectify_ir::{Graph, Value};
 use rectify_runtime::TensorView;
 use std::collections::BTreeMap;
 #[cfg(feature = "onnx")]

@@ -92,7 +92,8 @@ fn name_file(graph: &mut Graph, path: &Path) -> Result<(), Error> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(path).map_err(read)?).map_err(read)?;
     let pin: Arc<str> = hasher.finalize().to_hex().as_str().into();
-    let name: Arc<str> = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()).into();
+    let name: Arc<str> =
+        path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()).into();
     for id in graph.params() {
         if let Op::Param(Source::File { file, blake3, .. }) = &mut *graph.node_mut(id).op {
             file.clone_from(&name);

@@ -1,0 +1,7 @@
+//! Imported models as files of the language, and hostile files of both formats.
+#![cfg(feature = "onnx")]
+
+mod corpus;
+mod encode;
+mod mutations;
+mod written;
