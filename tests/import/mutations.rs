@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 /// Mutated files of each format in an ordinary run.
 const FILES: usize = 1500;
 
+/// A file may take so long in a run of its own. Beside other tests on a busy machine the clock says little, and an ordinary
+/// run finds only what does not end.
 const LONGEST: Duration = Duration::from_secs(2);
+const LONGEST_BESIDE_OTHERS: Duration = Duration::from_secs(60);
 const MOST_BYTES: u64 = 500 << 20;
 
 /// What a program does with a file that it was given, up to the first run.
@@ -135,7 +138,9 @@ fn originals(kind: &str) -> Vec<Vec<u8>> {
 }
 
 fn run(kind: &str, seed: u64) {
-    let files = std::env::var("RECTIFY_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(FILES);
+    let asked = std::env::var("RECTIFY_MUTATIONS").ok().and_then(|n| n.parse().ok());
+    let files = asked.unwrap_or(FILES);
+    let most_time = if asked.is_some() { LONGEST } else { LONGEST_BESIDE_OTHERS };
     let originals = originals(kind);
     assert!(!originals.is_empty());
     let mut random = Random(seed);
@@ -159,7 +164,7 @@ fn run(kind: &str, seed: u64) {
             Ok(outcome) => *counts.entry(outcome).or_default() += 1,
             Err(_) => panic!("file {file} made it panic; it is {}", keep().display()),
         }
-        assert!(time < LONGEST, "file {file} took {time:?}; it is {}", keep().display());
+        assert!(time < most_time, "file {file} took {time:?}; it is {}", keep().display());
         let memory = machine::peak_rss_bytes().unwrap_or(0);
         assert!(memory < MOST_BYTES, "file {file} took {memory} bytes; it is {}", keep().display());
         longest = longest.max(time);
