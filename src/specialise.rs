@@ -106,6 +106,10 @@ impl Specialisation {
     }
 }
 
+/// Memory of intermediate values at most. Proving a plan takes memory and time that grow with it: a small hostile file
+/// must not take a program's last megabyte before it is refused.
+const MAX_ARENA_BYTES: u64 = 4 << 30;
+
 /// The graph at known sizes, and its plan.
 pub(crate) fn plan(graph: &Graph, target: &Target, sizes: &Bindings) -> Result<(Graph, Plan), Error> {
     let graph = bind::bind(graph, sizes)?;
@@ -116,6 +120,14 @@ pub(crate) fn plan(graph: &Graph, target: &Target, sizes: &Bindings) -> Result<(
         }
         LowerError::TooLarge { .. } => Error::Format { name: graph.name.clone(), message: error.to_string() },
     })?;
+    if plan.arena_bytes as u64 > MAX_ARENA_BYTES {
+        let message = format!(
+            "intermediate values take {} MB at these sizes, more than the {} MB that a plan may have: make batches smaller",
+            plan.arena_bytes as u64 >> 20,
+            MAX_ARENA_BYTES >> 20
+        );
+        return Err(Error::Unsupported { name: graph.name.clone(), message });
+    }
     // Machine code trusts the plan's addresses, so no plan runs that was not proven.
     rectify_ir::plan::verify(&plan).map_err(|violation| Error::internal("planning", violation))?;
     plan.model.clone_from(&graph.name);

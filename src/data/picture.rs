@@ -228,10 +228,9 @@ pub fn write_picture(path: &Path, tensor: TensorView<'_>) -> Result<(), DataErro
     let shape = tensor.shape();
     let (channels, height, width) = match *shape {
         [1, c, h, w] | [c, h, w] if c > 0 => (c, h, w),
-        [h, w] => (1, h, w),
         _ => {
             return Err(fail(format!("a tensor of shape {shape:?} is no picture"))
-                .help("pictures are [1, C, H, W], [C, H, W] or [H, W]"));
+                .help("pictures are [1, C, H, W] or [C, H, W]"));
         }
     };
     let classes = channels != 1 && channels != 3 || channels == 1 && tensor.dtype().is_int();

@@ -138,5 +138,10 @@ fn pictures_become_tensors_and_back() {
     assert!("0x4".parse::<Resize>().is_err() && "640x480".parse::<Resize>().is_ok());
     std::fs::write(folder.join("bad.png"), b"\x89PNG\r\n\x1a\nnothing").unwrap();
     assert!(load(&folder.join("bad.png"), &want("x", DType::F32, &shape)).is_err());
-    assert!(write_picture(&file, Tensor::new([2, 2, 2], vec![0f32; 8]).unwrap().view()).is_err());
+    assert!(write_picture(&file, Tensor::new([2, 2], vec![0f32; 4]).unwrap().view()).is_err());
+    // Two channels are scores of two classes: black and white.
+    let scores = Tensor::new([2, 1, 2], vec![1f32, 0.0, 0.0, 1.0]).unwrap();
+    write_picture(&file, scores.view()).unwrap();
+    let mask = load(&file, &want("x", DType::F32, &[Some(1), Some(1), None, None])).unwrap();
+    assert!(close(mask.as_slice::<f32>().unwrap(), &[0.0, 1.0]));
 }
