@@ -7,6 +7,7 @@ mod generate;
 #[cfg(feature = "image")]
 mod picture;
 mod proto;
+pub mod sets;
 mod write;
 
 pub use generate::Generator;

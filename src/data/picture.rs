@@ -166,7 +166,7 @@ fn per_channel(values: &[f32], channels: usize) -> Option<Vec<f32>> {
     }
 }
 
-fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
+pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
@@ -203,7 +203,7 @@ fn sized(
 }
 
 /// Pixels of each channel as 0 to 255; one channel is the luma of ITU-R BT.601, as in JPEG.
-fn planes(picture: &DynamicImage, channels: usize) -> Vec<Vec<f32>> {
+pub(super) fn planes(picture: &DynamicImage, channels: usize) -> Vec<Vec<f32>> {
     let rgb = picture.to_rgb8();
     let pixels = rgb.pixels();
     if channels == 1 {

@@ -1,8 +1,9 @@
-//! Containers of tensors on disk, read from bytes in memory (often a mapped file): .npy and .npz.
+//! Containers of tensors on disk, read from bytes in memory (often a mapped file): .npy, .npz and gzip.
 //!
 //! Every size in these files is checked before it is believed: a hostile file gives an error with the offset of the fault
 //! and allocates nothing that its own length does not justify.
 
+pub mod gzip;
 pub mod npy;
 pub mod zip;
 

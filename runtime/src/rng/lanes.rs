@@ -158,7 +158,7 @@ impl Shape {
 
 /// A uniform float in (0, 1): the middle of one of 2^23 equal cells, so the mean is exactly one half.
 #[inline(always)]
-fn unit(word: u32) -> f32 {
+pub(super) fn unit(word: u32) -> f32 {
     ((word >> 9) as i32 as f32 + 0.5) * (1.0 / 8_388_608.0)
 }
 
@@ -166,7 +166,7 @@ fn unit(word: u32) -> f32 {
 ///
 /// `u` has 31 bits, so tails reach 6.66 standard deviations; both ends of its range keep their full relative precision.
 #[inline(always)]
-fn normal_pair(radius: u32, angle: u32) -> (f32, f32) {
+pub(super) fn normal_pair(radius: u32, angle: u32) -> (f32, f32) {
     let r = (-2.0 * ln_unit(radius)).sqrt();
     let (sin, cos) = sin_cos_turn(angle);
     (r * cos, r * sin)
@@ -203,7 +203,7 @@ fn ln_1p(f: f32) -> f32 {
 
 /// Sine and cosine of a uniform angle: the top two bits of the word are the quadrant, the others an angle in (-π/4, π/4).
 #[inline(always)]
-fn sin_cos_turn(word: u32) -> (f32, f32) {
+pub(super) fn sin_cos_turn(word: u32) -> (f32, f32) {
     // The bit set below makes the angles symmetric about zero.
     let x = (word << 2 | 2) as i32 as f32 * (std::f32::consts::FRAC_PI_4 / 2_147_483_648.0);
     let y = x * x;

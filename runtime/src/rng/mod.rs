@@ -7,10 +7,12 @@
 mod lanes;
 mod matrix;
 mod philox;
+mod stream;
 mod truncated;
 
 pub use matrix::{MatrixError, dirac, orthogonal};
 pub use philox::StreamKey;
+pub use stream::Stream;
 pub use truncated::truncated_std;
 
 use lanes::{Build, PER_COUNTER, Shape};
