@@ -107,7 +107,7 @@ impl<'a> Scalars<'a> {
                 self.not(no)
             }
         };
-        let value = if element == DType::F16 { self.from_half(value) } else { value };
+        let value = if element == DType::F16 { self.widen_half(value) } else { value };
         match (element.is_float(), self.is_float()) {
             (true, false) => self.convert(Conversion::ToSigned, value),
             (false, true) if element == DType::U64 => self.convert(Conversion::FromUnsigned, value),
@@ -125,7 +125,7 @@ impl<'a> Scalars<'a> {
             return self.builder.store_cell(Cell::U8, address, truth);
         }
         let value = match (self.is_float(), element.is_float()) {
-            (true, false) => self.to_int(element, value),
+            (true, false) => self.cut_to_int(element, value),
             (false, true) if element == DType::F32 => {
                 let unsigned = self.compute == Compute::U64;
                 let op = if unsigned { Conversion::SingleFromUnsigned } else { Conversion::SingleFromSigned };
@@ -139,8 +139,8 @@ impl<'a> Scalars<'a> {
         let (cell, value) = match element {
             DType::F64 | DType::I64 | DType::U64 => return self.builder.store_int(address, value),
             DType::F32 => (Cell::F32, value),
-            DType::F16 => (Cell::U16, self.to_half(value)),
-            DType::BF16 => (Cell::U16, self.to_brain(value)),
+            DType::F16 => (Cell::U16, self.narrow_half(value)),
+            DType::BF16 => (Cell::U16, self.narrow_brain(value)),
             DType::I8 | DType::U8 | DType::Bool => (Cell::U8, value),
             DType::I16 | DType::U16 => (Cell::U16, value),
             DType::I32 | DType::U32 => (Cell::U32, value),
@@ -148,7 +148,7 @@ impl<'a> Scalars<'a> {
         self.builder.store_cell(cell, address, value);
     }
 
-    fn to_int(&mut self, element: DType, value: I) -> I {
+    fn cut_to_int(&mut self, element: DType, value: I) -> I {
         let signed = self.convert(Conversion::ToSigned, value);
         if element != DType::U64 {
             return signed;
@@ -160,7 +160,7 @@ impl<'a> Scalars<'a> {
     }
 
     /// An f64 from the bits of an f16.
-    fn from_half(&mut self, bits: I) -> I {
+    fn widen_half(&mut self, bits: I) -> I {
         let magnitude = self.and(bits, 0x7fff);
         let shifted = self.shift(ScalarOp::ShiftLeft, magnitude, FRACTION - 10);
         let normal = self.builder.int(IntOp::AddConst(shifted, (1023 - 15) << FRACTION));
@@ -179,7 +179,7 @@ impl<'a> Scalars<'a> {
     }
 
     /// The bits of an f64 rounded to f16, to nearest even.
-    fn to_half(&mut self, value: I) -> I {
+    fn narrow_half(&mut self, value: I) -> I {
         let magnitude = self.and(value, MAGNITUDE);
         // Adding 2^42 times the power of two below, or the least normal one, leaves ten bits of fraction.
         let exponent = self.shift(ScalarOp::ShiftRight, magnitude, FRACTION);
@@ -207,7 +207,7 @@ impl<'a> Scalars<'a> {
     }
 
     /// The bits of an f64 rounded to f32 and to bf16, to nearest even.
-    fn to_brain(&mut self, value: I) -> I {
+    fn narrow_brain(&mut self, value: I) -> I {
         let bits = self.convert(Conversion::ToSingle, value);
         let magnitude = self.and(bits, 0x7fff_ffff);
         let last = self.builder.int(IntOp::ShiftRight(magnitude, 16));

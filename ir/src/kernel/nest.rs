@@ -65,7 +65,7 @@ impl Compute {
     /// The arithmetic for these operands and this output.
     pub fn of(operands: &[DType], output: DType) -> Compute {
         let wide = |d: &DType| d.is_float() && *d != DType::F32;
-        if *operands == [] && output.is_int() {
+        if operands.is_empty() && output.is_int() {
             return Compute::I64;
         }
         if operands.iter().chain([&output]).all(|d| *d == DType::F32) {
