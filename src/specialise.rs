@@ -115,7 +115,10 @@ pub(crate) fn plan(graph: &Graph, target: &Target, sizes: &Bindings) -> Result<(
     let graph = bind::bind(graph, sizes)?;
     let mut plan = lower::lower(&graph, target).map_err(|error| match error {
         LowerError::Illegal { .. } | LowerError::Unbound { .. } => Error::internal("lowering", error),
-        LowerError::Empty { .. } | LowerError::ElementType { .. } | LowerError::Unsupported { .. } => {
+        LowerError::Empty { .. }
+        | LowerError::ElementType { .. }
+        | LowerError::Function { .. }
+        | LowerError::Unsupported { .. } => {
             Error::Unsupported { name: graph.name.clone(), message: error.to_string() }
         }
         LowerError::TooLarge { .. } => Error::Format { name: graph.name.clone(), message: error.to_string() },

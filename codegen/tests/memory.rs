@@ -3,7 +3,8 @@
 #![cfg(target_os = "linux")]
 
 use rectify_codegen::jit;
-use rectify_ir::kernel::{Access, Descriptor, Element, Nest, Program, Vectorise};
+use rectify_ir::DType;
+use rectify_ir::kernel::{Access, Compute, Descriptor, Nest, Program, Vectorise};
 use rectify_ir::target::{Level, Target};
 
 /// Anonymous executable mappings, writable and executable ones, and resident pages.
@@ -24,7 +25,8 @@ fn mappings() -> (usize, usize, usize) {
 fn fill(value: f32) -> Descriptor {
     Descriptor::Nest(Nest {
         lanes: 4,
-        element: Element::F32,
+        compute: Compute::F32,
+        element: DType::F32,
         output_dims: 1,
         reduce_dims: 0,
         task_dims: 1,

@@ -230,7 +230,9 @@ impl Fusion<'_> {
         if root_kind(&n.op) != Root::Elementwise || n.epilogue.is_some() {
             return Err(Reason::NoEpilogue);
         }
-        if n.types[0].dtype != DType::F32 {
+        // Epilogues compute in f32; bool is 0 or 1 there.
+        let foreign = |v: &Value| !matches!(self.graph.ty(*v).dtype, DType::F32 | DType::Bool);
+        if n.types[0].dtype != DType::F32 || n.operands.iter().any(foreign) {
             return Err(Reason::ElementType);
         }
         if n.types[0] != region.ty {

@@ -1,7 +1,7 @@
 //! Emitters: tile IR to machine code.
 //!
 //! [`cranelift`] serves every level with 128-bit vectors, [`wide`] AVX2 and AVX-512 with whole ones; which of them is
-//! told by the target's lanes. Both take a [`crate::tile::Function`] and return [`Code`].
+//! told by the function's lanes. Both take a [`crate::tile::Function`] and return [`Code`].
 
 pub mod cranelift;
 pub mod listing;
@@ -10,9 +10,9 @@ pub mod wide;
 use crate::tile::Function;
 use rectify_ir::target::Target;
 
-/// Machine code of a tile function, by the emitter for the target's lanes.
+/// Machine code of a tile function, by the emitter for its lanes.
 pub fn emit(function: &Function, target: &Target) -> Result<Code, EmitError> {
-    match target.lanes {
+    match function.lanes {
         4 => cranelift::emit(function, target),
         _ => wide::emit(function, target),
     }

@@ -6,6 +6,7 @@ pub mod frame;
 pub mod math;
 pub mod nest;
 pub mod program;
+pub mod scalar;
 pub mod window;
 
 use crate::emit::{self, Code, EmitError};

@@ -7,10 +7,11 @@
 
 use super::math::Constants;
 use super::program::{evaluate, maximum, minimum};
+use super::scalar::Scalars;
 use crate::tile::build::{Builder, at, compare_const, indexed, slot};
 use crate::tile::{ARGUMENTS, Function, I, IntCompare, IntOp, Right, V, VectorOp, Width};
 use rectify_ir::kernel::nest::{self, slot};
-use rectify_ir::kernel::{Access, Nest, Reduce, Vectorise};
+use rectify_ir::kernel::{Access, Compute, Nest, Reduce, Vectorise};
 use rectify_ir::target::Target;
 
 /// Reductions with bodies up to this weight keep four accumulators, to overlap their latencies.
@@ -262,6 +263,9 @@ impl Generator<'_> {
 
     /// Computes and stores the output at an address, or a vector of them.
     fn element(&self, builder: &mut Builder, place: &Place, width: Width) {
+        if self.nest.compute != Compute::F32 {
+            return self.scalar(builder, place);
+        }
         let result = match self.nest.reduce {
             None => self.body(builder, place, width),
             Some(reduce) => {
@@ -400,6 +404,48 @@ impl Generator<'_> {
                 Width::Full | Width::One => accumulate(builder, tail, width, 1),
             });
         }
+    }
+
+    /// Computes and stores one output of a nest whose arithmetic is not that of vectors.
+    fn scalar(&self, builder: &mut Builder, place: &Place) {
+        let mut scalars = Scalars::new(builder, self.nest);
+        let elements = self.nest.elements();
+        let result = match self.nest.reduce {
+            None => scalars.evaluate(&self.nest.body, None, &mut |scalars, operand| {
+                let stream = self.operand_stream(operand as usize);
+                scalars.load(elements[stream], at(place.cursors[stream], 0))
+            }),
+            Some(reduce) => {
+                let acc = scalars.identity(reduce);
+                let place = self.fresh(scalars.builder, place);
+                self.scalar_reduction(scalars.builder, place.clone(), self.outputs(), acc, reduce);
+                scalars.evaluate(&self.nest.finalize, Some(acc), &mut |scalars, operand| {
+                    let stream = self.final_stream(operand as usize);
+                    scalars.load(elements[stream], at(place.cursors[stream], 0))
+                })
+            }
+        };
+        scalars.store(self.nest.element, at(place.cursors[0], 0), result);
+    }
+
+    fn scalar_reduction(&self, builder: &mut Builder, place: Place, dim: usize, acc: I, reduce: Reduce) {
+        let count = self.extent(builder, dim);
+        let place = self.fresh(builder, &place);
+        builder.repeat(count, |builder| {
+            let inner = self.enter(builder, &place, dim);
+            if dim + 1 < self.nest.dims() {
+                self.scalar_reduction(builder, inner, dim + 1, acc, reduce);
+            } else {
+                let elements = self.nest.elements();
+                let mut scalars = Scalars::new(builder, self.nest);
+                let value = scalars.evaluate(&self.nest.body, None, &mut |scalars, operand| {
+                    let stream = self.operand_stream(operand as usize);
+                    scalars.load(elements[stream], at(inner.cursors[stream], 0))
+                });
+                scalars.accumulate(reduce, acc, value);
+            }
+            self.advance(builder, &place, dim, 1);
+        });
     }
 
     /// Copies of all addresses.

@@ -91,6 +91,10 @@ impl Builder {
         self.block.push(Statement::StoreInt(address, value));
     }
 
+    pub fn store_cell(&mut self, cell: Cell, address: Address, value: I) {
+        self.block.push(Statement::StoreCell(cell, address, value));
+    }
+
     pub fn repeat(&mut self, count: I, body: impl FnOnce(&mut Self)) {
         let body = self.nested(body);
         self.block.push(Statement::Loop { count, body });

@@ -2,6 +2,46 @@
 
 use super::*;
 
+fn float(bits: i64) -> f64 {
+    f64::from_bits(bits as u64)
+}
+
+fn scalar(op: ScalarOp, a: i64, b: i64) -> Result<i64, Fault> {
+    let (x, y) = (float(a), float(b));
+    let bits = |v: f64| v.to_bits() as i64;
+    Ok(match op {
+        ScalarOp::Or => a | b,
+        ScalarOp::ShiftLeft => a << b,
+        ScalarOp::ShiftRight => a >> b,
+        ScalarOp::DivSigned => a.checked_div(b).ok_or(Fault::DivisionByZero)?,
+        ScalarOp::EqualInt => i64::from(a == b),
+        ScalarOp::LessSigned => i64::from(a < b),
+        ScalarOp::LessUnsigned => i64::from((a as u64) < b as u64),
+        ScalarOp::AddFloat => bits(x + y),
+        ScalarOp::SubFloat => bits(x - y),
+        ScalarOp::MulFloat => bits(x * y),
+        ScalarOp::DivFloat => bits(x / y),
+        ScalarOp::EqualFloat => i64::from(x == y),
+        ScalarOp::LessFloat => i64::from(x < y),
+        ScalarOp::LessEqualFloat => i64::from(x <= y),
+    })
+}
+
+fn convert(op: Conversion, a: i64) -> i64 {
+    let bits = |v: f64| v.to_bits() as i64;
+    match op {
+        Conversion::FromSigned => bits(a as f64),
+        Conversion::FromUnsigned => bits(a as u64 as f64),
+        Conversion::SingleFromSigned => i64::from((a as f32).to_bits()),
+        Conversion::SingleFromUnsigned => i64::from((a as u64 as f32).to_bits()),
+        Conversion::ToSingle => i64::from((float(a) as f32).to_bits()),
+        Conversion::FromSingle => bits(f64::from(f32::from_bits(a as u32))),
+        Conversion::ToSigned => float(a) as i64,
+        Conversion::ToUnsigned => float(a) as u64 as i64,
+        Conversion::Sqrt => bits(float(a).sqrt()),
+    }
+}
+
 /// A piece of memory that the function may touch.
 #[derive(Clone, Copy, Debug)]
 pub struct Region {
@@ -62,6 +102,14 @@ impl Machine<'_> {
                 Statement::StoreInt(address, value) => {
                     let value = self.int(*value);
                     self.write(address, &value.to_le_bytes())?;
+                }
+                Statement::StoreCell(cell, address, value) => {
+                    let value = self.int(*value);
+                    let bits = match cell {
+                        Cell::F32 => i64::from((float(value) as f32).to_bits()),
+                        _ => value,
+                    };
+                    self.write(address, &bits.to_le_bytes()[..cell.bytes()])?;
                 }
                 Statement::Store(address, value, width) => {
                     let lanes = self.width(*width);
@@ -125,6 +173,21 @@ impl Machine<'_> {
                 self.read(&address, &mut bytes)?;
                 i64::from_le_bytes(bytes)
             }
+            IntOp::LoadCell(cell, address) => {
+                let mut bytes = [0; 8];
+                self.read(&address, &mut bytes[..cell.bytes()])?;
+                let bits = i64::from_le_bytes(bytes);
+                match cell {
+                    Cell::I8 => i64::from(bits as i8),
+                    Cell::I16 => i64::from(bits as i16),
+                    Cell::I32 => i64::from(bits as i32),
+                    Cell::U8 | Cell::U16 | Cell::U32 => bits,
+                    Cell::F32 => f64::from(f32::from_bits(bits as u32)).to_bits() as i64,
+                }
+            }
+            IntOp::Scalar(op, a, b) => scalar(op, self.int(a), self.int(b))?,
+            IntOp::Convert(op, a) => convert(op, self.int(a)),
+            IntOp::Choose(c, a, b) => self.int(if self.int(c) != 0 { a } else { b }),
         })
     }
 

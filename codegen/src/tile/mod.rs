@@ -7,6 +7,9 @@
 //! [`Function::lanes`] 32-bit elements, which operations read as f32 or as integers; a scalar is a vector of which
 //! only lane 0 counts. Registers `i0`..`i4` hold the arguments: pointers, args, begin, end, scratch.
 //!
+//! Elements other than f32 are computed one by one in integer registers: integers extended to 64 bits, floats as the bits
+//! of an f64. These [`ScalarOp`]s are in functions of four lanes alone, which the Cranelift emitter takes at every level.
+//!
 //! Floating-point meaning, the same on every emitter: add, sub, mul, div, sqrt and conversions round once to
 //! nearest even; `MulAdd` rounds once if [`Function::fused`], else twice; `Max(a, b)` is `a > b ? a : b` and
 //! `Min(a, b)` is `a < b ? a : b`, so that the second operand wins when either is NaN.
@@ -49,6 +52,8 @@ pub enum Statement {
     Int(I, IntOp),
     Vector(V, VectorOp),
     StoreInt(Address, I),
+    /// The low bits of an integer, or an f64 rounded to the cell's f32.
+    StoreCell(Cell, Address, I),
     Store(Address, V, Width),
     /// A hint that the cache line of this address will be read; emitters may ignore it. It never faults.
     Prefetch(Address),
@@ -127,6 +132,64 @@ pub enum IntOp {
     ShiftRight(I, u8),
     AndConst(I, i64),
     Load(Address),
+    /// An integer, extended to 64 bits, or an f32 as the bits of the same f64.
+    LoadCell(Cell, Address),
+    Scalar(ScalarOp, I, I),
+    Convert(Conversion, I),
+    /// The second operand where the first is not zero, else the third.
+    Choose(I, I, I),
+}
+
+/// What a scalar of fewer than 64 bits is in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cell {
+    I8,
+    I16,
+    I32,
+    U8,
+    U16,
+    U32,
+    F32,
+}
+
+/// Functions of two scalars. Comparisons give 1 or 0; those of floats are 0 on NaN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScalarOp {
+    Or,
+    /// Shifts by 0 to 63 bits.
+    ShiftLeft,
+    ShiftRight,
+    /// Neither by zero nor the least integer by -1.
+    DivSigned,
+    EqualInt,
+    LessSigned,
+    LessUnsigned,
+    // Of f64.
+    AddFloat,
+    SubFloat,
+    MulFloat,
+    DivFloat,
+    EqualFloat,
+    LessFloat,
+    LessEqualFloat,
+}
+
+/// Functions of one scalar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conversion {
+    /// Integers to f64.
+    FromSigned,
+    FromUnsigned,
+    /// Integers to the bits of an f32, rounded once.
+    SingleFromSigned,
+    SingleFromUnsigned,
+    /// The bits of an f32, which is rounded to or widened from.
+    ToSingle,
+    FromSingle,
+    /// f64 to integers: cut towards zero, saturated; NaN is zero.
+    ToSigned,
+    ToUnsigned,
+    Sqrt,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,11 +254,16 @@ impl IntOp {
             | IntOp::AddConst(a, _)
             | IntOp::MulConst(a, _)
             | IntOp::ShiftRight(a, _)
-            | IntOp::AndConst(a, _) => vec![a],
-            IntOp::Add(a, b) | IntOp::Sub(a, b) | IntOp::Mul(a, b) | IntOp::Div(a, b) | IntOp::Rem(a, b) => {
-                vec![a, b]
-            }
-            IntOp::Load(address) => address.reads(),
+            | IntOp::AndConst(a, _)
+            | IntOp::Convert(_, a) => vec![a],
+            IntOp::Add(a, b)
+            | IntOp::Sub(a, b)
+            | IntOp::Mul(a, b)
+            | IntOp::Div(a, b)
+            | IntOp::Rem(a, b)
+            | IntOp::Scalar(_, a, b) => vec![a, b],
+            IntOp::Choose(a, b, c) => vec![a, b, c],
+            IntOp::Load(address) | IntOp::LoadCell(_, address) => address.reads(),
         }
     }
 }
@@ -248,6 +316,16 @@ impl Width {
 impl Address {
     pub fn reads(&self) -> Vec<I> {
         std::iter::once(self.base).chain(self.index).collect()
+    }
+}
+
+impl Cell {
+    pub fn bytes(self) -> usize {
+        match self {
+            Cell::I8 | Cell::U8 => 1,
+            Cell::I16 | Cell::U16 => 2,
+            Cell::I32 | Cell::U32 | Cell::F32 => 4,
+        }
     }
 }
 

@@ -17,6 +17,9 @@ fn block(f: &mut Formatter<'_>, statements: &[Statement], depth: usize) -> fmt::
         match statement {
             Statement::Int(register, op) => writeln!(f, "{indent}{register} = {op}")?,
             Statement::Vector(register, op) => writeln!(f, "{indent}{register} = {op}")?,
+            Statement::StoreCell(cell, address, value) => {
+                writeln!(f, "{indent}store {cell:?} {address}, {value}")?;
+            }
             Statement::StoreInt(address, value) => writeln!(f, "{indent}store {address}, {value}")?,
             Statement::Store(address, value, width) => {
                 writeln!(f, "{indent}store{} {address}, {value}", suffix(*width))?;
@@ -72,6 +75,10 @@ impl Display for IntOp {
             IntOp::ShiftRight(a, bits) => write!(f, "{a} >> {bits}"),
             IntOp::AndConst(a, mask) => write!(f, "{a} & {mask:#x}"),
             IntOp::Load(address) => write!(f, "load {address}"),
+            IntOp::LoadCell(cell, address) => write!(f, "load {cell:?} {address}"),
+            IntOp::Scalar(op, a, b) => write!(f, "{op:?}({a}, {b})"),
+            IntOp::Convert(op, a) => write!(f, "{op:?}({a})"),
+            IntOp::Choose(c, a, b) => write!(f, "{c} ? {a} : {b}"),
         }
     }
 }

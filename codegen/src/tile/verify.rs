@@ -4,6 +4,7 @@
 //! 2. Every register is set on each path before it is read; what only a loop's body sets is unset after the loop.
 //! 3. Shift counts are below the width of what they shift, lanes are a power of two from 4 to 16.
 //! 4. Functions of four lanes count none: their vectors are whole or one element.
+//! 5. Scalars other than integers of 64 bits are in functions of four lanes alone.
 
 use super::*;
 
@@ -46,6 +47,14 @@ impl Set<'_> {
                     {
                         return Err(Violation(format!("{register} = {op}: shift beyond the register")));
                     }
+                    if let IntOp::LoadCell(..) | IntOp::Scalar(..) | IntOp::Convert(..) | IntOp::Choose(..) =
+                        op
+                        && self.function.lanes != 4
+                    {
+                        return Err(Violation(format!(
+                            "{register} = {op}: a scalar in a function of vectors"
+                        )));
+                    }
                     self.define_int(*register)?;
                 }
                 Statement::Vector(register, op) => {
@@ -59,6 +68,13 @@ impl Set<'_> {
                         return Err(Violation(format!("{register} = {op}: shift beyond the lane")));
                     }
                     self.define_vector(*register)?;
+                }
+                Statement::StoreCell(_, address, value) => {
+                    self.read(&address.reads(), &[], address)?;
+                    self.read(&[*value], &[], address)?;
+                    if self.function.lanes != 4 {
+                        return Err(Violation(format!("{address}: a scalar in a function of vectors")));
+                    }
                 }
                 Statement::StoreInt(address, value) => {
                     self.read(&address.reads(), &[], address)?;

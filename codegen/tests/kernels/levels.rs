@@ -4,8 +4,9 @@ use iced_x86::{CpuidFeature, Decoder, DecoderOptions};
 use rectify_codegen::emit::{EmitError, listing};
 use rectify_codegen::jit::{self, JitError, KernelCache};
 use rectify_codegen::kernels;
+use rectify_ir::DType;
 use rectify_ir::kernel::{
-    Access, Binary, Contract, Descriptor, Element, Nest, NestOperand, Operand, Program, Reduce, Reg, Step,
+    Access, Binary, Compute, Contract, Descriptor, Nest, NestOperand, Operand, Program, Reduce, Reg, Step,
     Store, Tile, Unary, Vectorise, Window, WindowOp,
 };
 use rectify_ir::target::{Level, Target};
@@ -62,7 +63,8 @@ fn samples_of(lanes: u8) -> Vec<Descriptor> {
     let slope = prelu.push(Step::Load(0));
     prelu.binary(Binary::Prelu, Reg(0), slope);
     let big = Tile { pixels: 6, vectors: 2 };
-    let operand = |access: &[Access]| NestOperand { access: access.to_vec(), tables: vec![] };
+    let operand =
+        |access: &[Access]| NestOperand { element: DType::F32, access: access.to_vec(), tables: vec![] };
     vec![
         contract(Store::Vector, big, true, 4, prelu.clone()),
         contract(Store::Strided, big, true, 1, everything()),
@@ -79,7 +81,8 @@ fn samples_of(lanes: u8) -> Vec<Descriptor> {
         }),
         Descriptor::Nest(Nest {
             lanes,
-            element: Element::F32,
+            compute: Compute::F32,
+            element: DType::F32,
             output_dims: 2,
             reduce_dims: 1,
             task_dims: 1,

@@ -1,8 +1,9 @@
 //! Elementwise functions against f64, over all exponents and special values, at every level.
 
 use crate::common::{Call, run_everywhere};
+use rectify_ir::DType;
 use rectify_ir::kernel::{
-    Access, Binary, Descriptor, Element, Nest, NestArgs, NestOperand, NestStream, Program, Reg, Step, Unary,
+    Access, Binary, Compute, Descriptor, Nest, NestArgs, NestOperand, NestStream, Program, Reg, Step, Unary,
     Vectorise,
 };
 
@@ -22,13 +23,17 @@ fn apply_with(lanes: u8, program: &Program, columns: &[Vec<f32>]) -> Vec<f32> {
     let count = columns[0].len() as i64;
     let nest = Nest {
         lanes,
-        element: Element::F32,
+        compute: Compute::F32,
+        element: DType::F32,
         output_dims: 1,
         reduce_dims: 0,
         task_dims: 1,
         vectorise: Vectorise::Output,
         output: vec![Access::One],
-        operands: vec![NestOperand { access: vec![Access::One], tables: vec![] }; columns.len()],
+        operands: vec![
+            NestOperand { element: DType::F32, access: vec![Access::One], tables: vec![] };
+            columns.len()
+        ],
         body: program.clone(),
         reduce: None,
         finals: vec![],

@@ -1,8 +1,9 @@
 //! Nest kernels against naive loops, over random ranks, strides, tables and reductions.
 
 use crate::common::{Call, Random, UNTOUCHED, assert_close, run_everywhere};
+use rectify_ir::DType;
 use rectify_ir::kernel::{
-    Access, Binary, Descriptor, Element, Nest, NestArgs, NestOperand, NestStream, NestTable, Program, Reduce,
+    Access, Binary, Compute, Descriptor, Nest, NestArgs, NestOperand, NestStream, NestTable, Program, Reduce,
     Reg, Step, Unary, Vectorise,
 };
 
@@ -106,7 +107,7 @@ fn operand(random: &mut Random, extents: &[i64], vector: Option<usize>) -> (Nest
             Access::Var => random.between(0, 9) * 4,
         });
     }
-    let mut operand = NestOperand { access, tables: Vec::new() };
+    let mut operand = NestOperand { element: DType::F32, access, tables: Vec::new() };
     let mut stream = NestStream { base: random.between(0, 3) * 4, strides, tables: Vec::new() };
     for _ in 0..random.pick(&[0, 0, 1, 2]) {
         let mut mask = random.between(1, (1 << extents.len()) - 1) as u8;
@@ -199,7 +200,8 @@ fn random_problem(random: &mut Random, lanes: u8) -> Problem {
     }
     let nest = Nest {
         lanes,
-        element: Element::F32,
+        compute: Compute::F32,
+        element: DType::F32,
         output_dims: output_dims as u8,
         reduce_dims: reduce_dims as u8,
         task_dims: random.between(0, output_dims as i64) as u8,
@@ -239,13 +241,14 @@ fn random_nests() {
 fn integer_copy() {
     let nest = Nest {
         lanes: 4,
-        element: Element::I32,
+        compute: Compute::I64,
+        element: DType::I32,
         output_dims: 1,
         reduce_dims: 0,
         task_dims: 1,
         vectorise: Vectorise::Output,
         output: vec![Access::One],
-        operands: vec![NestOperand { access: vec![Access::One], tables: vec![] }],
+        operands: vec![NestOperand { element: DType::F32, access: vec![Access::One], tables: vec![] }],
         body: Program::copy(),
         reduce: None,
         finals: vec![],

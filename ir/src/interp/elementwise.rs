@@ -228,7 +228,7 @@ fn choose<V: Copy>(places: &[(bool, usize, usize)], a: &[V], b: &[V]) -> Vec<V> 
 }
 
 /// The elements as another type. Integers wrap to the width; floats to integers are cut towards zero and saturate at
-/// the 128 bits in between; the narrow float types are rounded to, f32 and f64 are what the interpreter computes in.
+/// the 64 bits in between; the narrow float types are rounded to, f32 and f64 are what the interpreter computes in.
 pub(super) fn cast<T: Float>(x: &Tensor<T>, to: DType) -> Tensor<T> {
     let narrow_float = |v: f64| match to {
         DType::F16 => half::f16::from_f64(v).to_f64(),
@@ -240,7 +240,9 @@ pub(super) fn cast<T: Float>(x: &Tensor<T>, to: DType) -> Tensor<T> {
         Data::Int(v) if to == DType::Bool => Data::Bool(v.iter().map(|v| *v != 0).collect()),
         Data::Bool(v) if to == DType::Bool => Data::Bool(v.clone()),
         Data::Float(v) if to.is_int() => {
-            Data::Int(v.iter().map(|v| narrow(v.to_f64() as i128, to)).collect())
+            let greatest = if to == DType::U64 { i128::from(u64::MAX) } else { i128::from(i64::MAX) };
+            let whole = |v: &T| (v.to_f64() as i128).clamp(i64::MIN.into(), greatest);
+            Data::Int(v.iter().map(|v| narrow(whole(v), to)).collect())
         }
         Data::Int(v) if to.is_int() => Data::Int(v.iter().map(|v| narrow(i128::from(*v), to)).collect()),
         Data::Bool(v) if to.is_int() => Data::Int(v.iter().map(|v| i64::from(*v)).collect()),

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! * `pointers`: one per buffer operand. Pointer 0 is the output; the inputs follow in the order that
-//!   [`Descriptor::pointers`] documents. All pointers are aligned to 4 bytes at least.
+//!   [`Descriptor::pointers`] documents. All pointers are aligned to their elements.
 //! * `args`: the argument block made by [`TileArgs::build`] or [`NestArgs::build`] for this descriptor.
 //! * `begin..end`: the flat task range to do. Tasks are independent and write disjoint bytes; their number comes
 //!   from the argument builder and never depends on the thread count, hence neither do the results.
@@ -33,7 +33,7 @@ pub mod tiling;
 pub mod window;
 
 pub use contract::{Contract, Tile};
-pub use nest::{Access, Element, Nest, NestArgs, NestOperand, NestStream, NestTable, Reduce, Vectorise};
+pub use nest::{Access, Compute, Nest, NestArgs, NestOperand, NestStream, NestTable, Reduce, Vectorise};
 pub use pack::{ChannelPack, PackFormat, SourceOrder, WeightPack};
 pub use program::{Binary, Constant, Program, Reg, Step, Unary};
 pub use tiles::{Operand, StepArgs, Store, Stream, TaskOrder, TileArgs};

@@ -20,6 +20,7 @@
 //! Pointers: output, the body's operands, the final operands.
 
 use super::{Cost, Illegal, Program, Span, require};
+use crate::dtype::DType;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -27,8 +28,10 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Nest {
     pub lanes: u8,
-    /// Element type of all operands and the output.
-    pub element: Element,
+    /// What bodies compute in. Elements are converted to it where they are read, and from it where they are written.
+    pub compute: Compute,
+    /// Element type of the output.
+    pub element: DType,
     pub output_dims: u8,
     pub reduce_dims: u8,
     /// Leading output dims that tasks enumerate, 1 to `output_dims`; 0 makes the whole nest one task.
@@ -46,11 +49,63 @@ pub struct Nest {
     pub finalize: Program,
 }
 
+/// The arithmetic of a nest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Element {
+pub enum Compute {
+    /// In vectors of f32; all elements are f32.
     F32,
-    /// Copied, never computed with.
-    I32,
+    /// One element at a time. Conversions to integers cut towards zero, saturate at 64 bits and wrap to the width.
+    F64,
+    /// Integers of 64 bits, one at a time. Results wrap to the width of the output; a quotient by zero is zero.
+    I64,
+    U64,
+}
+
+impl Compute {
+    /// The arithmetic for these operands and this output.
+    pub fn of(operands: &[DType], output: DType) -> Compute {
+        let wide = |d: &DType| d.is_float() && *d != DType::F32;
+        if operands.is_empty() && output.is_int() {
+            return Compute::I64;
+        }
+        if operands.iter().chain([&output]).all(|d| *d == DType::F32) {
+            return Compute::F32;
+        }
+        match operands.iter().chain([&output]).any(wide) {
+            false if operands.contains(&DType::U64) => Compute::U64,
+            false if operands.iter().any(|d| d.is_int()) => Compute::I64,
+            _ => Compute::F64,
+        }
+    }
+
+    /// A function of the program that there is no code for in this arithmetic.
+    pub fn lacks(self, program: &Program) -> Option<String> {
+        use super::{Binary, Step, Unary};
+        let integer = matches!(self, Compute::I64 | Compute::U64);
+        program.steps.iter().find_map(|step| match step {
+            _ if self == Compute::F32 => None,
+            Step::Acc | Step::Load(_) | Step::Const(_) | Step::Select(..) => None,
+            Step::Unary(op, _) => match op {
+                Unary::Neg | Unary::Abs | Unary::Relu | Unary::Clip { .. } => None,
+                Unary::Sqrt
+                | Unary::Reciprocal
+                | Unary::Floor
+                | Unary::Ceil
+                | Unary::Round
+                | Unary::Leaky { .. }
+                    if !integer =>
+                {
+                    None
+                }
+                _ => Some(op.to_string()),
+            },
+            Step::Binary(op, ..) => match op {
+                Binary::Pow => Some(op.to_string()),
+                Binary::Prelu if integer => Some(op.to_string()),
+                _ => None,
+            },
+        })
+    }
 }
 
 /// Class of a stride.
@@ -67,6 +122,7 @@ pub enum Access {
 /// Addressing of one operand.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NestOperand {
+    pub element: DType,
     pub access: Vec<Access>,
     /// For each offset table the dims that index it, as a bit mask: bit `d` is dim `d`.
     pub tables: Vec<u8>,
@@ -202,11 +258,14 @@ impl Nest {
             self.reduce.is_some() || (self.finals.is_empty() && self.finalize.is_identity()),
             "a finalize program without a reduction"
         );
-        if self.element != Element::F32 {
-            require!(
-                self.body == Program::copy() && self.reduce.is_none(),
-                "elements other than f32 are copied only"
-            );
+        let elements = self.elements();
+        match self.compute {
+            Compute::F32 => require!(elements.iter().all(|e| *e == DType::F32), "vectors of {elements:?}"),
+            Compute::F64 | Compute::I64 | Compute::U64 => {
+                require!(self.vectorise == Vectorise::No && self.lanes == 4, "vectors of {elements:?}");
+                let lacking = self.compute.lacks(&self.body).or(self.compute.lacks(&self.finalize));
+                require!(lacking.is_none(), "{lacking:?} in {:?}", self.compute);
+            }
         }
         Ok(())
     }
@@ -234,6 +293,12 @@ impl Nest {
             .chain(operands.map(|operand| (&operand.access[..], &operand.tables[..])))
     }
 
+    /// Element types in the order of the pointers.
+    pub fn elements(&self) -> Vec<DType> {
+        let operands = self.operands.iter().chain(&self.finals).map(|operand| operand.element);
+        std::iter::once(self.element).chain(operands).collect()
+    }
+
     /// Slot at which the stream of a pointer starts.
     pub fn stream_slot(&self, pointer: usize) -> usize {
         let before = self.streams().take(pointer);
@@ -244,7 +309,8 @@ impl Nest {
         let points: i64 = args.extents.iter().product();
         let outputs: i64 = args.extents[..self.output_dims as usize].iter().product();
         let flops = points * self.body.weight() as i64 + outputs * self.finalize.weight() as i64;
-        let bytes = 4 * (outputs + points * self.operands.len() as i64);
+        let read: usize = self.operands.iter().map(|operand| operand.element.size_bytes()).sum();
+        let bytes = outputs * self.element.size_bytes() as i64 + points * read as i64;
         Cost { flops: flops as u64, bytes: bytes as u64 }
     }
 }
@@ -286,9 +352,9 @@ impl NestArgs {
     /// The bytes that a call over all tasks touches, for the plan's verifier.
     pub fn spans(&self, nest: &Nest) -> Vec<Span> {
         self.streams()
-            .zip(nest.streams())
+            .zip(nest.streams().zip(nest.elements()))
             .enumerate()
-            .map(|(pointer, (stream, (access, _)))| {
+            .map(|(pointer, (stream, ((access, _), element)))| {
                 let (mut low, mut high) = (stream.base, stream.base);
                 for ((&extent, &stride), _) in self.extents.iter().zip(&stream.strides).zip(access) {
                     let last = (extent - 1) * stride;
@@ -299,7 +365,12 @@ impl NestArgs {
                     low += table.offsets.iter().copied().min().unwrap_or(0);
                     high += table.offsets.iter().copied().max().unwrap_or(0);
                 }
-                Span { pointer, low_bytes: low, high_bytes: high + 4, writes: pointer == 0 }
+                Span {
+                    pointer,
+                    low_bytes: low,
+                    high_bytes: high + element.size_bytes() as i64,
+                    writes: pointer == 0,
+                }
             })
             .collect()
     }
@@ -334,12 +405,12 @@ impl NestArgs {
             nest.operands.len(),
             nest.finals.len()
         );
-        for (stream, (access, tables)) in self.streams().zip(nest.streams()) {
+        for ((stream, (access, tables)), element) in self.streams().zip(nest.streams()).zip(nest.elements()) {
             require!(stream.strides.len() == access.len(), "{:?} for {access:?}", stream.strides);
             for (&stride, class) in stream.strides.iter().zip(access) {
                 let fits = match class {
                     Access::Zero => stride == 0,
-                    Access::One => stride == 4,
+                    Access::One => stride == element.size_bytes() as i64,
                     Access::Var => true,
                 };
                 require!(fits, "stride {stride} of class {class:?}");
@@ -368,8 +439,11 @@ impl fmt::Display for Nest {
         write!(
             f,
             "nest {:?} {}+{} dims, {} of tasks",
-            self.element, self.output_dims, self.reduce_dims, self.task_dims
+            self.compute, self.output_dims, self.reduce_dims, self.task_dims
         )?;
+        if self.compute != Compute::F32 {
+            write!(f, " to {}", self.element)?;
+        }
         write!(f, " x{} {:?} out {}", self.lanes, self.vectorise, classes(&self.output))?;
         for operand in &self.operands {
             write!(f, " in {operand}")?;
@@ -388,6 +462,9 @@ impl fmt::Display for Nest {
 
 impl fmt::Display for NestOperand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.element != DType::F32 {
+            write!(f, "{} ", self.element)?;
+        }
         write!(f, "{}", classes(&self.access))?;
         for mask in &self.tables {
             write!(f, "+table{mask:#b}")?;

@@ -44,16 +44,23 @@ pub fn accesses(kernel: &Descriptor, args: &Args) -> Vec<Access> {
             let read = i64::from(k.lanes) * 4;
             tile(args, k.lanes, 1, read, true, weights, k.bias, k.store, &k.operands)
         }
-        (Descriptor::Nest(_), Args::Nest(args)) => {
+        (Descriptor::Nest(k), Args::Nest(args)) => {
             let outputs = args.output.strides.len();
-            let stream = |s: &NestStream, dims: usize| nest_bytes(s, &args.extents[..dims]);
-            let mut list = vec![Access { pointer: 0, writes: true, bytes: stream(&args.output, outputs) }];
+            let elements = k.elements();
+            let stream = |pointer: usize, s: &NestStream, dims: usize| {
+                nest_bytes(s, &args.extents[..dims], elements[pointer].size_bytes() as i64)
+            };
+            let mut list = vec![Access { pointer: 0, writes: true, bytes: stream(0, &args.output, outputs) }];
             for (i, s) in args.operands.iter().enumerate() {
-                list.push(Access { pointer: 1 + i, writes: false, bytes: stream(s, args.extents.len()) });
+                list.push(Access {
+                    pointer: 1 + i,
+                    writes: false,
+                    bytes: stream(1 + i, s, args.extents.len()),
+                });
             }
             for (i, s) in args.finals.iter().enumerate() {
                 let pointer = 1 + args.operands.len() + i;
-                list.push(Access { pointer, writes: false, bytes: stream(s, outputs) });
+                list.push(Access { pointer, writes: false, bytes: stream(pointer, s, outputs) });
             }
             list
         }
@@ -137,8 +144,8 @@ fn tile(
     list
 }
 
-fn nest_bytes(stream: &NestStream, extents: &[i64]) -> Vec<Bytes> {
-    let mut runs = vec![(stream.base, stream.base + 4)];
+fn nest_bytes(stream: &NestStream, extents: &[i64], element: i64) -> Vec<Bytes> {
+    let mut runs = vec![(stream.base, stream.base + element)];
     let dims: Vec<(i64, i64)> = extents.iter().copied().zip(stream.strides.iter().copied()).collect();
     for table in &stream.tables {
         let used: Vec<(i64, i64)> = extents.iter().copied().zip(table.steps.iter().copied()).collect();
@@ -234,7 +241,7 @@ mod tests {
     fn tables_are_exact() {
         let table = crate::kernel::NestTable { steps: vec![0, 1], offsets: vec![0, 0, 8] };
         let stream = NestStream { base: 0, strides: vec![100, 0], tables: vec![table] };
-        let sets = nest_bytes(&stream, &[2, 3]);
+        let sets = nest_bytes(&stream, &[2, 3], 4);
         let mut runs: Vec<Run> = sets.into_iter().flat_map(|bytes| bytes.runs).collect();
         runs.sort_unstable();
         assert_eq!(runs, vec![(0, 4), (8, 12), (100, 104), (108, 112)]);

@@ -17,7 +17,7 @@
 use super::access::{Access, accesses};
 use super::words::{Pattern, Words};
 use super::{Args, BufferId, Place, Plan, Step};
-use crate::kernel::PackFormat;
+use crate::kernel::{Descriptor, PackFormat};
 use std::collections::{HashMap, HashSet};
 
 /// A plan that breaks an invariant: always a fault of the planner.
@@ -203,8 +203,18 @@ fn space(plan: &Plan, buffer: BufferId) -> Option<(usize, i64)> {
 /// Bytes that a step touches, placed in an address space.
 type Touched = (usize, bool, Pattern);
 
+/// The unit in which bytes are told apart: 4 unless there are narrower elements.
+fn word_bytes(plan: &Plan) -> i64 {
+    let narrow = plan.kernels.iter().any(|kernel| match kernel {
+        Descriptor::Nest(nest) => nest.elements().iter().any(|element| element.size_bytes() < 4),
+        Descriptor::Contract(_) | Descriptor::Window(_) => false,
+    });
+    if narrow { 1 } else { 4 }
+}
+
 /// Invariants 7, 8 and 9, which depend on the order of steps.
 fn check_bytes(plan: &Plan) -> Result<(), Violation> {
+    let word = word_bytes(plan);
     let spaces = 1 + plan.outputs.len();
     let sets = || (0..spaces).map(|_| Words::default()).collect::<Vec<_>>();
     // Bytes that hold what their buffer's tensor holds; read and written bytes since the last barrier.
@@ -229,10 +239,10 @@ fn check_bytes(plan: &Plan) -> Result<(), Violation> {
             if born.insert(pointer.buffer) {
                 // A new buffer: whatever its bytes held before is another tensor's.
                 let bytes = plan.buffer(pointer.buffer).bytes as i64;
-                valid[space].clear(&Pattern::run(base, base + bytes));
+                valid[space].clear(&Pattern::run(base, base + bytes, word));
             }
             for bytes in &access.bytes {
-                here.push((space, access.writes, Pattern::new(bytes, base + pointer.offset_bytes)));
+                here.push((space, access.writes, Pattern::new(bytes, base + pointer.offset_bytes, word)));
             }
         }
         for (space, writes, pattern) in &here {
@@ -255,7 +265,7 @@ fn check_bytes(plan: &Plan) -> Result<(), Violation> {
         touched.extend(here);
     }
     for (i, port) in plan.outputs.iter().enumerate() {
-        if !valid[1 + i].has_all(&Pattern::run(0, plan.buffer(port.buffer).bytes as i64)) {
+        if !valid[1 + i].has_all(&Pattern::run(0, plan.buffer(port.buffer).bytes as i64, word)) {
             return fail(None, 8, format!("the output {} is not written in full", port.name));
         }
     }

@@ -1,4 +1,5 @@
-//! Sets of 4-byte words, one bit each: which bytes of an address space were written.
+//! Sets of words of 4 bytes, or of 1 where elements are narrower, one bit each: which bytes of an address space were
+//! written.
 //!
 //! Steps touch regular patterns of bytes, up to hundreds of megabytes of them, and every compilation is verified. So a
 //! pattern's closest dims become machine words of bits once, which then are combined with the set at every place of
@@ -8,9 +9,11 @@ use super::access::Bytes;
 use std::fmt;
 use std::ops::Range;
 
-/// Bytes that a step touches, as bits at places. All numbers are multiples of 4.
+/// Bytes that a step touches, as bits at places. All numbers are multiples of a word.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
+    /// Bytes of a word.
+    word: i64,
     /// First byte of bit 0.
     base: i64,
     shape: Shape,
@@ -25,8 +28,6 @@ enum Shape {
     Bits(Vec<u64>),
 }
 
-const WORD: i64 = 4;
-
 /// A piece of a pattern, in machine words of a set.
 enum Piece {
     /// Some bits of one.
@@ -37,40 +38,41 @@ enum Piece {
 
 impl Pattern {
     /// The bytes `start..end`.
-    pub fn run(start: i64, end: i64) -> Pattern {
-        Pattern { base: start, shape: Shape::Run(end - start), dims: vec![] }
+    pub fn run(start: i64, end: i64, word: i64) -> Pattern {
+        Pattern { word, base: start, shape: Shape::Run(end - start), dims: vec![] }
     }
 
-    pub fn new(bytes: &Bytes, offset: i64) -> Pattern {
+    pub fn new(bytes: &Bytes, offset: i64, word: i64) -> Pattern {
         let dims = bytes.dims.clone();
         let (Some(first), Some(last)) = (bytes.runs.first(), bytes.runs.last()) else {
-            return Pattern { base: 0, shape: Shape::Run(0), dims: vec![] };
+            return Pattern { word, base: 0, shape: Shape::Run(0), dims: vec![] };
         };
         let base = offset + first.0;
         if bytes.runs.len() == 1 {
-            return Pattern { base, shape: Shape::Run(last.1 - first.0), dims };
+            return Pattern { word, base, shape: Shape::Run(last.1 - first.0), dims };
         }
-        let mut bits = vec![0u64; ((last.1 - first.0) / (64 * WORD) + 1) as usize];
+        let mut bits = vec![0u64; ((last.1 - first.0) / (64 * word) + 1) as usize];
         for (start, end) in &bytes.runs {
-            over_run((start - first.0) / WORD, (end - first.0 + WORD - 1) / WORD, |piece| {
+            over_run((start - first.0) / word, (end - first.0 + word - 1) / word, |piece| {
                 match piece {
-                    Piece::Bits(word, mask) => bits[word] |= mask,
+                    Piece::Bits(at, mask) => bits[at] |= mask,
                     Piece::Whole(words) => bits[words].fill(u64::MAX),
                 }
                 true
             });
         }
-        Pattern { base, shape: Shape::Bits(bits), dims }
+        Pattern { word, base, shape: Shape::Bits(bits), dims }
     }
 
     /// Calls `each` with every piece, while it says true.
     fn over(&self, mut each: impl FnMut(Piece) -> bool) -> bool {
         let mut index = vec![0i64; self.dims.len()];
+        let word = self.word;
         loop {
             let start = self.base + index.iter().zip(&self.dims).map(|(i, (_, s))| i * s).sum::<i64>();
             let done = match &self.shape {
-                Shape::Run(bytes) => over_run(start / WORD, (start + bytes + WORD - 1) / WORD, &mut each),
-                Shape::Bits(bits) => over_bits(start / WORD, bits, &mut each),
+                Shape::Run(bytes) => over_run(start / word, (start + bytes + word - 1) / word, &mut each),
+                Shape::Bits(bits) => over_bits(start / word, bits, &mut each),
             };
             if !done {
                 return false;
@@ -191,18 +193,18 @@ mod tests {
         for (extent, stride) in dims {
             want = want.iter().flat_map(|w| (0..*extent).map(move |i| w + i * stride)).collect();
         }
-        let pattern = Pattern::new(&Bytes { runs: runs.to_vec(), dims: dims.to_vec() }, 20);
+        let pattern = Pattern::new(&Bytes { runs: runs.to_vec(), dims: dims.to_vec() }, 20, 4);
         let mut words = Words::default();
         assert!(!words.has_any(&pattern));
         words.set(&pattern);
         assert!(words.has_all(&pattern));
         for word in 0..1000 {
-            let alone = Pattern::run(4 * word, 4 * word + 4);
+            let alone = Pattern::run(4 * word, 4 * word + 4, 4);
             assert_eq!(words.has_any(&alone), want.contains(&(4 * word)), "{word}");
         }
-        words.clear(&Pattern::run(20, 24));
+        words.clear(&Pattern::run(20, 24, 4));
         assert!(words.has_any(&pattern) && !words.has_all(&pattern));
         words.clear(&pattern);
-        assert!(!words.has_any(&Pattern::run(0, 4000)));
+        assert!(!words.has_any(&Pattern::run(0, 4000, 4)));
     }
 }

@@ -5,9 +5,11 @@ use super::layout::sizes;
 use super::nest::{self, NestRequest, Ref};
 use super::storage::{Form, Halo, Home};
 use super::view::{Axis, Part, View};
-use super::{Lower, LowerError};
+use super::{Lower, LowerError, held};
+use rectify_ir::DType;
 use rectify_ir::graph::{NodeId, Value};
 use rectify_ir::kernel::{ChannelPack, PackFormat, Program, SourceOrder, WeightPack};
+use rectify_ir::op::Source;
 
 impl Lower<'_> {
     /// The value in this form, with at least this halo of this value. A copy is made once for all consumers.
@@ -148,7 +150,8 @@ impl Lower<'_> {
             let shape = sizes(graph, output.value);
             let label = output.name.to_string();
             let home = Home::Output(index as u32);
-            let to = self.draft.tensor(home, &shape, Form::Plain, &Halo::none(shape.len()), &label)?;
+            let (halo, dtype) = (Halo::none(shape.len()), graph.ty(output.value).dtype);
+            let to = self.draft.typed_tensor(dtype, home, &shape, Form::Plain, &halo, &label)?;
             let from = self.view(output.value);
             self.copy(output.value.node, &label, &from, &to)?;
             views.push(to);
@@ -159,9 +162,15 @@ impl Lower<'_> {
     /// A parameter as in its source, row-major.
     pub(super) fn raw_pack(&mut self, value: Value) -> View {
         let shape = sizes(self.graph, value);
-        let format = PackFormat::Raw { elements: shape.iter().product::<i64>() as u64 };
-        let storage = self.pack(value, format);
-        let mut stride = 4;
+        let storage = match self.graph.node(value.node).source() {
+            Some(Source::Data(literal)) if held(literal.dtype) != DType::F32 => {
+                self.draft.pack_elements(literal)
+            }
+            Some(_) | None => {
+                self.pack(value, PackFormat::Raw { elements: shape.iter().product::<i64>() as u64 })
+            }
+        };
+        let mut stride = self.draft.storage(storage).element.size_bytes() as i64;
         let mut axes: Vec<Axis> = shape
             .iter()
             .rev()

@@ -6,8 +6,10 @@ use super::program::{Expression, Load};
 use super::storage::{Form, Halo, Home};
 use super::view::{Axis, View};
 use super::{Lower, LowerError};
+use rectify_ir::DType;
 use rectify_ir::graph::{Epilogue, Node, NodeId, Value};
 use rectify_ir::kernel::{Binary, Program, Step, Unary};
+use rectify_ir::op::Op;
 
 /// Most operands of a nest; one place is kept for the mask of padded lanes.
 const MAX_LOADS: usize = 11;
@@ -31,6 +33,14 @@ impl Lower<'_> {
             return self.through_epilogue(id, &out, vec![], body);
         }
         let operands = loads.iter().map(|load| self.operand(load, &out)).collect();
+        if let Op::Cast { to: to @ (DType::F16 | DType::BF16) } = node.op {
+            // Held as f32, but of the values that the narrow type has.
+            let (shape, label) = (out.shape(), self.label(id));
+            let halo = Halo::none(shape.len());
+            let narrow = self.draft.typed_tensor(to, Home::Arena, &shape, Form::Plain, &halo, &label)?;
+            nest::emit(&mut self.draft, NestRequest::map(id, &label, &narrow, operands, body))?;
+            return self.through_epilogue(id, &out, vec![Ref::of(&narrow)], Program::copy());
+        }
         self.through_epilogue(id, &out, operands, body)
     }
 

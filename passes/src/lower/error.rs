@@ -9,8 +9,10 @@ pub enum LowerError {
     Unbound { node: String, shape: String },
     #[error("{node} has the shape {shape}, which has no elements")]
     Empty { node: String, shape: String },
-    #[error("{node} has elements of type {dtype}; only f32 can be compiled yet")]
-    ElementType { node: String, dtype: DType },
+    #[error("{node} has elements of type {dtype}, of which {op} cannot be compiled yet")]
+    ElementType { node: String, op: &'static str, dtype: DType },
+    #[error("{node}: there is no {function} of {dtype} yet")]
+    Function { node: String, function: String, dtype: DType },
     #[error("{node} of shape {shape:?} is too large for memory")]
     TooLarge { node: String, shape: Vec<i64> },
     #[error("{node}: {op} of {operands} to {result} cannot be compiled: {reason}")]

@@ -9,6 +9,7 @@
 //! * A halo holds zeros or, if only max-pools ask, minus infinity. Who cannot have it there gets a padded copy.
 
 use super::demand::{Fill, demand};
+use super::held;
 use super::shuffle::shuffled_conv;
 use super::storage::{Form, Halo};
 use rectify_ir::graph::{Graph, Node, NodeId, Value};
@@ -120,7 +121,9 @@ pub(crate) fn decide(graph: &Graph, order: &[NodeId], params: &HashSet<NodeId>, 
     for (index, output) in graph.outputs.iter().enumerate() {
         let (root, channel) = layout.root(output.value);
         let whole = channel == 0 && sizes(graph, root) == sizes(graph, output.value);
-        let free = layout.owned.contains(&root) && !layout.outputs.contains_key(&root);
+        let dtype = graph.ty(output.value).dtype;
+        let free =
+            held(dtype) == dtype && layout.owned.contains(&root) && !layout.outputs.contains_key(&root);
         if whole && free && layout.form(root) == Form::Plain && !layout.halos.contains_key(&root) {
             layout.outputs.insert(root, index as u32);
         }
@@ -138,7 +141,7 @@ struct Forms<'a> {
 impl Forms<'_> {
     fn of(&self, node: &Node, value: Value) -> Form {
         let ty = self.graph.ty(value);
-        if !matches!(ty.dtype, DType::F32 | DType::Bool) || !(3..=5).contains(&ty.rank()) {
+        if held(ty.dtype) != DType::F32 || !(3..=5).contains(&ty.rank()) {
             return Form::Plain;
         }
         // Written to the caller and read by no other step.

@@ -4,8 +4,9 @@
 //! `layout` decides forms, shared storages and halos for the whole graph; then each node, in topological order, is
 //! lowered by its family's file into draft steps over storages; `schedule` lets results take the place of operands
 //! that die, orders memory and places barriers.
-//! Requires: a graph without symbolic sizes whose activations are f32, or bool between them, which is held as 0 and 1
-//! of f32. Leaves: a plan that `plan::verify` accepts.
+//! Requires: a graph without symbolic sizes. Leaves: a plan that `plan::verify` accepts.
+//! Between inputs and outputs f16 and bf16 are held as f32, and bool as 0 and 1 of f32, so that all kernels of vectors
+//! serve them; the other types are held as they are and computed one by one, in f64 or integers of 64 bits.
 //! The result depends on the graph and the target alone, never on the machine or the thread count.
 
 mod contract;
@@ -40,11 +41,11 @@ use layout::{Layout, sizes};
 use packs::PackKeys;
 use program::NotElementwise;
 use rectify_ir::graph::{Graph, Node, NodeId, Value};
-use rectify_ir::op::Op;
+use rectify_ir::op::{Op, Source};
 use rectify_ir::plan::Plan;
 use rectify_ir::target::Target;
 use rectify_ir::{DType, types::ShapeDisplay};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use storage::{Draft, Form, Halo, Home};
 use view::View;
 
@@ -53,11 +54,11 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Plan, LowerError> {
     let order = graph.topo_order();
     let params = graph.param_only();
     for id in order.iter().filter(|id| !params.contains(id)) {
-        check_types(graph, *id)?;
+        check_types(graph, &params, *id)?;
     }
     // Parameters may be outputs too.
     for output in &graph.outputs {
-        check_types(graph, output.value.node)?;
+        check_types(graph, &params, output.value.node)?;
     }
     let lanes = i64::from(target.lanes);
     let layout = layout::decide(graph, &order, &params, lanes);
@@ -67,6 +68,7 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Plan, LowerError> {
         lanes,
         layout,
         draft: Draft::new(lanes),
+        inputs: Vec::new(),
         views: HashMap::new(),
         roots: HashMap::new(),
         copies: HashMap::new(),
@@ -74,11 +76,12 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Plan, LowerError> {
     };
     for (index, id) in graph.inputs().iter().enumerate() {
         let (value, shape) = (Value::from(*id), sizes(graph, (*id).into()));
-        let halo = Halo::none(shape.len());
+        let (halo, label, dtype) = (Halo::none(shape.len()), lower.label(*id), graph.ty(value).dtype);
         let view =
-            lower.draft.tensor(Home::Input(index as u32), &shape, Form::Plain, &halo, &lower.label(*id))?;
-        lower.views.insert(value, view);
+            lower.draft.typed_tensor(dtype, Home::Input(index as u32), &shape, Form::Plain, &halo, &label)?;
+        lower.inputs.push((value, view));
     }
+    lower.read_inputs()?;
     for id in order.iter().filter(|id| !params.contains(id)) {
         lower.node(*id)?;
     }
@@ -93,6 +96,8 @@ struct Lower<'a> {
     lanes: i64,
     layout: Layout,
     draft: Draft,
+    /// The model's inputs in the caller's memory.
+    inputs: Vec<(Value, View)>,
     /// Where values lie; values that depend on parameters only are packed where they are used.
     views: HashMap<Value, View>,
     /// Storages of roots, as the view of the root itself.
@@ -156,9 +161,31 @@ impl Lower<'_> {
         // A value that is a view where possible, but here is not.
         let shape = sizes(self.graph, value);
         let (form, label) = (self.layout.form(value), self.label(id));
-        let view = self.draft.tensor(Home::Arena, &shape, form, &Halo::none(shape.len()), &label)?;
+        let halo = Halo::none(shape.len());
+        let view = self.draft.typed_tensor(self.held(value), Home::Arena, &shape, form, &halo, &label)?;
         self.views.insert(value, view.clone());
         Ok(view)
+    }
+
+    /// The element type in which steps hold the value.
+    fn held(&self, value: Value) -> DType {
+        held(self.graph.ty(value).dtype)
+    }
+
+    /// Inputs as the steps hold them.
+    fn read_inputs(&mut self) -> Result<(), LowerError> {
+        for (value, given) in std::mem::take(&mut self.inputs) {
+            let held = self.held(value);
+            let mut view = given.clone();
+            if held != self.graph.ty(value).dtype {
+                let (shape, label) = (given.shape(), self.label(value.node));
+                let halo = Halo::none(shape.len());
+                view = self.draft.typed_tensor(held, Home::Arena, &shape, Form::Plain, &halo, &label)?;
+                self.copy(value.node, &label, &given, &view)?;
+            }
+            self.views.insert(value, view);
+        }
+        Ok(())
     }
 
     /// The value's place in its root's storage, which is made, with its halo filled, when first asked for.
@@ -176,7 +203,7 @@ impl Lower<'_> {
                 None => (Halo::none(shape.len()), demand::Fill::Zero),
             };
             let label = self.label(root.node);
-            let view = self.draft.tensor(home, &shape, form, &halo, &label)?;
+            let view = self.draft.typed_tensor(self.held(root), home, &shape, form, &halo, &label)?;
             self.fill_halo(root.node, &view, &halo, fill, form)?;
             self.roots.insert(root, view);
         }
@@ -228,9 +255,26 @@ fn label(graph: &Graph, id: NodeId) -> String {
     }
 }
 
-/// Every size is a constant of at least 1 and every element an f32, or between inputs and outputs a bool.
-fn check_types(graph: &Graph, id: NodeId) -> Result<(), LowerError> {
-    for ty in &graph.node(id).types {
+/// The element type in which steps hold values of this one.
+fn held(dtype: DType) -> DType {
+    match dtype {
+        DType::F32 | DType::F16 | DType::BF16 | DType::Bool => DType::F32,
+        DType::F64
+        | DType::I8
+        | DType::I16
+        | DType::I32
+        | DType::I64
+        | DType::U8
+        | DType::U16
+        | DType::U32
+        | DType::U64 => dtype,
+    }
+}
+
+/// Every size is a constant of at least 1, and there are kernels for the elements.
+fn check_types(graph: &Graph, params: &HashSet<NodeId>, id: NodeId) -> Result<(), LowerError> {
+    let (node, result, is_param) = (graph.node(id), Value::from(id), params.contains(&id));
+    for ty in &node.types {
         let shape = ShapeDisplay(&ty.shape);
         if ty.shape.iter().any(|d| d.as_const().is_none()) {
             return Err(LowerError::Unbound { node: label(graph, id), shape: shape.to_string() });
@@ -238,10 +282,75 @@ fn check_types(graph: &Graph, id: NodeId) -> Result<(), LowerError> {
         if ty.shape.iter().any(|d| d.as_const().is_some_and(|n| n < 1)) {
             return Err(LowerError::Empty { node: label(graph, id), shape: shape.to_string() });
         }
-        let edge = matches!(graph.node(id).op, Op::Input) || graph.outputs.iter().any(|o| o.value.node == id);
-        if ty.dtype != DType::F32 && (ty.dtype != DType::Bool || edge) {
-            return Err(LowerError::ElementType { node: label(graph, id), dtype: ty.dtype });
-        }
     }
-    Ok(())
+    let operands = node.operands.iter().map(|v| graph.ty(*v).dtype);
+    let foreign = node.types.iter().map(|t| t.dtype).chain(operands).find(|d| held(*d) != DType::F32);
+    // Parameters of other types are packed as the model gives them.
+    let packed = node.operands.iter().filter(|v| params.contains(&v.node)).chain(is_param.then_some(&result));
+    let computed = |v: &&Value| {
+        let given = matches!(graph.node(v.node).op, Op::Param(Source::Data(_)));
+        held(graph.ty(**v).dtype) != DType::F32 && !given
+    };
+    if let Some(value) = packed.clone().find(computed) {
+        let dtype = graph.ty(*value).dtype;
+        return Err(LowerError::ElementType {
+            node: label(graph, value.node),
+            op: "computed or large constants",
+            dtype,
+        });
+    }
+    let inexact = |v: &&Value| match graph.node(v.node).op {
+        Op::Const(c) => f64::from(c.0 as f32) != c.0 && !c.0.is_nan(),
+        _ => false,
+    };
+    match foreign {
+        Some(dtype) if node.operands.iter().any(|v| inexact(&v)) => Err(LowerError::ElementType {
+            node: label(graph, id),
+            op: "constants that f32 does not hold",
+            dtype,
+        }),
+        Some(dtype) if !takes_any_element(&node.op) => {
+            Err(LowerError::ElementType { node: label(graph, id), op: node.op.name(), dtype })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Operations whose kernels are nests of any element type; the others compute in vectors of f32.
+fn takes_any_element(op: &Op) -> bool {
+    match op {
+        Op::Input
+        | Op::Param(_)
+        | Op::Const(_)
+        | Op::Unary(_)
+        | Op::Binary(_)
+        | Op::Select
+        | Op::Cast { .. }
+        | Op::Prelu { .. }
+        | Op::Reduce { .. }
+        | Op::Concat { .. }
+        | Op::Split { .. }
+        | Op::Slice { .. }
+        | Op::Pad { .. }
+        | Op::Transpose { .. }
+        | Op::Reshape { .. }
+        | Op::Expand { .. }
+        | Op::Gather { .. }
+        | Op::GatherElements { .. }
+        | Op::DepthToSpace { .. }
+        | Op::Dropout { .. }
+        | Op::Map => true,
+        Op::Conv(_)
+        | Op::ConvTranspose(_)
+        | Op::Dense
+        | Op::MatMul
+        | Op::BatchNorm { .. }
+        | Op::LayerNorm { .. }
+        | Op::InstanceNorm { .. }
+        | Op::MaxPool(_)
+        | Op::AvgPool { .. }
+        | Op::Spp { .. }
+        | Op::Softmax { .. }
+        | Op::Resize(_) => false,
+    }
 }

@@ -76,7 +76,8 @@ impl Lower<'_> {
                 let shape = sizes(self.graph, value);
                 let halo = super::Halo::none(shape.len());
                 let (form, label) = (self.layout.form(value), self.label(value.node));
-                let to = self.draft.tensor(super::Home::Arena, &shape, form, &halo, &label)?;
+                let held = self.held(value);
+                let to = self.draft.typed_tensor(held, super::Home::Arena, &shape, form, &halo, &label)?;
                 let mut from = Ref::of(source);
                 gather(&mut from, &source.axes[axis], axis, (0..size).map(|i| start + i * step));
                 let request = NestRequest::map(value.node, &label, &to, vec![from], Program::copy());

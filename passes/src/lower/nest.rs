@@ -8,10 +8,11 @@
 use super::LowerError;
 use super::storage::{Draft, DraftStep, StorageId};
 use super::view::{Axis, View};
+use rectify_ir::DType;
 use rectify_ir::graph::NodeId;
 use rectify_ir::kernel::nest::MAX_DIMS;
 use rectify_ir::kernel::{
-    Access, ChannelPack, Element, Nest, NestArgs, NestOperand, NestStream, NestTable, PackFormat, Program,
+    Access, ChannelPack, Compute, Nest, NestArgs, NestOperand, NestStream, NestTable, PackFormat, Program,
     Reduce, Vectorise,
 };
 use rectify_ir::plan::Args;
@@ -148,6 +149,12 @@ struct Move {
 /// Emits the nest, or several where it has too many loops for one.
 pub(crate) fn emit(draft: &mut Draft, mut request: NestRequest) -> Result<(), LowerError> {
     mask_padded_lanes(draft, &mut request);
+    let storages = request.operands.iter().chain(&request.finals).map(|r| draft.storage(r.storage).element);
+    let (elements, element) = (storages.collect::<Vec<_>>(), draft.storage(request.output.storage).element);
+    let compute = Compute::of(&elements, element);
+    if let Some(function) = compute.lacks(&request.body).or(compute.lacks(&request.finalize)) {
+        return Err(LowerError::Function { node: request.label, function, dtype: element });
+    }
     let outputs = request.output.axes.len();
     let mut refs: Vec<Ref> = Vec::with_capacity(1 + request.operands.len() + request.finals.len());
     refs.push(request.output.clone());
@@ -208,14 +215,15 @@ pub(crate) fn emit(draft: &mut Draft, mut request: NestRequest) -> Result<(), Lo
     if outer.is_empty() {
         let tables = |r: &Ref| vec![0; r.tables.len()];
         let mut moves: Vec<Move> = refs.iter().map(|r| Move { stride: 0, tables: tables(r) }).collect();
-        moves[0].stride = 4;
+        moves[0].stride = element.size_bytes() as i64;
         outer.push(Loop { axis: 0, inner: 1, extent: 1, moves });
     }
     if request.reduce.is_some() && inner.is_empty() {
         let moves = refs.iter().map(|r| Move { stride: 0, tables: vec![0; r.tables.len()] }).collect();
         inner.push(Loop { axis: outputs, inner: 1, extent: 1, moves });
     }
-    let parts = Parts { request: &request, refs, operands, in_place };
+    let elements = std::iter::once(element).chain(elements).collect();
+    let parts = Parts { request: &request, refs, elements, compute, operands, in_place };
     parts.split(draft, outer, &inner)
 }
 
@@ -223,6 +231,9 @@ pub(crate) fn emit(draft: &mut Draft, mut request: NestRequest) -> Result<(), Lo
 struct Parts<'a> {
     request: &'a NestRequest,
     refs: Vec<Ref>,
+    /// Of each reference.
+    elements: Vec<DType>,
+    compute: Compute,
     operands: usize,
     in_place: Vec<usize>,
 }
@@ -255,6 +266,8 @@ impl Parts<'_> {
             let piece = Parts {
                 request: self.request,
                 refs: refs.collect(),
+                elements: self.elements.clone(),
+                compute: self.compute,
                 operands: self.operands,
                 in_place: vec![],
             };
@@ -265,7 +278,7 @@ impl Parts<'_> {
 
     fn step(&self, draft: &mut Draft, outer: &[Loop], inner: &[Loop]) -> Result<(), LowerError> {
         let request = self.request;
-        let lanes = draft.lanes;
+        let lanes = if self.compute == Compute::F32 { draft.lanes } else { 4 };
         let loops: Vec<&Loop> = outer.iter().chain(inner).collect();
         let extents: Vec<i64> = loops.iter().map(|l| l.extent).collect();
         let stream = |k: usize, count: usize| {
@@ -286,25 +299,31 @@ impl Parts<'_> {
         let finals = 1 + self.operands..self.refs.len();
         let operands: Vec<NestStream> = (1..=self.operands).map(|k| stream(k, dims)).collect();
         let finals: Vec<NestStream> = finals.map(|k| stream(k, outputs)).collect();
-        let vectorise = self.vectorise(&output, &operands, &finals, outputs, &extents, lanes);
+        let vectorise = match self.compute {
+            Compute::F32 => self.vectorise(&output, &operands, &finals, outputs, &extents, lanes),
+            Compute::F64 | Compute::I64 | Compute::U64 => Vectorise::No,
+        };
         let weight = (request.body.weight() + 2 * self.operands + 1) as i64;
         let (task_dims, block) = tasks(&extents[..outputs], &extents[outputs..], weight, lanes);
-        let operand = |s: &NestStream| NestOperand {
-            access: s.strides.iter().map(|s| access(*s)).collect(),
+        let operand = |(s, element): (&NestStream, &DType)| NestOperand {
+            element: *element,
+            access: s.strides.iter().map(|s| access(*s, *element)).collect(),
             tables: s.tables.iter().map(mask).collect(),
         };
+        let (inputs, last_inputs) = self.elements[1..].split_at(self.operands);
         let kernel = Nest {
             lanes: lanes as u8,
-            element: Element::F32,
+            compute: self.compute,
+            element: self.elements[0],
             output_dims: outputs as u8,
             reduce_dims: inner.len() as u8,
             task_dims,
             vectorise,
-            output: output.strides.iter().map(|s| access(*s)).collect(),
-            operands: operands.iter().map(operand).collect(),
+            output: output.strides.iter().map(|s| access(*s, self.elements[0])).collect(),
+            operands: operands.iter().zip(inputs).map(operand).collect(),
             body: request.body.clone(),
             reduce: request.reduce,
-            finals: finals.iter().map(operand).collect(),
+            finals: finals.iter().zip(last_inputs).map(operand).collect(),
             finalize: request.finalize.clone(),
         };
         let args = NestArgs { extents, block, output, operands, finals };
@@ -432,10 +451,10 @@ fn merge(loops: &mut Vec<Loop>) {
     *loops = merged;
 }
 
-fn access(stride: i64) -> Access {
+fn access(stride: i64, element: DType) -> Access {
     match stride {
         0 => Access::Zero,
-        4 => Access::One,
+        _ if stride == element.size_bytes() as i64 => Access::One,
         _ => Access::Var,
     }
 }

@@ -43,7 +43,9 @@ impl Expression {
 
     /// A value of the graph: a constant, or a load that is shared between equal ones.
     pub fn value(&mut self, graph: &Graph, value: Value, places: Vec<usize>) -> Reg {
-        if let Some(constant) = constant(graph, value) {
+        // Programs hold constants of f32; what is held otherwise may have others.
+        let exact = |c: &f64| super::held(graph.ty(value).dtype) == DType::F32 || f64::from(*c as f32) == *c;
+        if let Some(constant) = constant(graph, value).filter(exact) {
             return self.constant(constant);
         }
         let load = Load { value, places };
@@ -103,8 +105,8 @@ impl Expression {
                 let is_zero = self.binary(B::Eq, *x, zero);
                 self.step(Step::Select(is_zero, zero, one))
             }
-            // Programs hold f32 and bool, which is 0 or 1 of f32.
-            (Op::Cast { to: DType::F32 }, [x]) => *x,
+            // Elements are converted where they are written.
+            (Op::Cast { .. }, [x]) => *x,
             (Op::Prelu { .. }, [x, slope]) => match self.program.steps[slope.0 as usize] {
                 Step::Const(alpha) => self.unary(U::Leaky { alpha }, *x),
                 Step::Acc | Step::Load(_) | Step::Unary(..) | Step::Binary(..) | Step::Select(..) => {

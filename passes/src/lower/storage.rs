@@ -3,6 +3,7 @@
 use super::LowerError;
 use super::demand::Fill;
 use super::view::{Axis, View};
+use rectify_ir::DType;
 use rectify_ir::graph::{NodeId, Value};
 use rectify_ir::kernel::{Cost, Descriptor, PackFormat};
 use rectify_ir::literal::Literal;
@@ -17,6 +18,8 @@ pub(crate) struct StorageId(pub u32);
 #[derive(Clone, Debug)]
 pub(crate) struct Storage {
     pub place: Home,
+    /// What kernels read and write here.
+    pub element: DType,
     pub bytes: i64,
     /// Bytes behind the end that kernels read and ignore.
     pub slack: i64,
@@ -119,11 +122,11 @@ impl Draft {
     }
 
     pub fn add_storage(&mut self, place: Home, bytes: i64, about: String) -> StorageId {
-        self.storages.push(Storage { place, bytes, slack: 0, about });
+        self.storages.push(Storage { place, element: DType::F32, bytes, slack: 0, about });
         StorageId(self.storages.len() as u32 - 1)
     }
 
-    /// Makes a storage for a tensor of `shape` in this form with this halo; the view is of the tensor itself.
+    /// Makes a storage for a tensor of f32 of `shape` in this form with this halo; the view is of the tensor itself.
     pub fn tensor(
         &mut self,
         place: Home,
@@ -132,10 +135,44 @@ impl Draft {
         halo: &Halo,
         label: &str,
     ) -> Result<View, LowerError> {
-        let (axes, base, bytes) = geometry(shape, form, halo, self.lanes)
+        self.typed_tensor(DType::F32, place, shape, form, halo, label)
+    }
+
+    /// As [`Draft::tensor`], of elements of any type; blocks and halos are of f32 alone.
+    pub fn typed_tensor(
+        &mut self,
+        element: DType,
+        place: Home,
+        shape: &[i64],
+        form: Form,
+        halo: &Halo,
+        label: &str,
+    ) -> Result<View, LowerError> {
+        let (axes, base, bytes) = geometry(shape, form, halo, self.lanes, element.size_bytes() as i64)
             .ok_or_else(|| LowerError::TooLarge { node: label.to_string(), shape: shape.to_vec() })?;
         let about = about(shape, form, halo, label, self.lanes);
-        Ok(View { storage: self.add_storage(place, bytes, about), base, axes })
+        let storage = self.add_storage(place, bytes, about);
+        self.storages[storage.0 as usize].element = element;
+        Ok(View { storage, base, axes })
+    }
+
+    /// The storage of a tensor that the model gives, whose elements are not f32: its bytes as they are.
+    pub fn pack_elements(&mut self, literal: &Literal) -> StorageId {
+        let words = literal.bytes.chunks(4).map(|chunk| {
+            let mut word = [0; 4];
+            word[..chunk.len()].copy_from_slice(chunk);
+            f32::from_le_bytes(word)
+        });
+        let words: Vec<f32> = words.collect();
+        let id = self.pack_literal(&words, PackFormat::Raw { elements: words.len() as u64 });
+        // Equal words of another type are another storage.
+        let known = &self.storages[id.0 as usize];
+        let id = match known.element == literal.dtype {
+            true => id,
+            false => self.add_storage(known.place, known.bytes, known.about.clone()),
+        };
+        self.storages[id.0 as usize].element = literal.dtype;
+        id
     }
 
     /// The storage of a packed parameter; the same one for the same value and format.
@@ -189,7 +226,13 @@ impl Draft {
 }
 
 /// Axes, offset of the first element and bytes of a tensor with a halo.
-fn geometry(shape: &[i64], form: Form, halo: &Halo, lanes: i64) -> Option<(Vec<Axis>, i64, i64)> {
+fn geometry(
+    shape: &[i64],
+    form: Form,
+    halo: &Halo,
+    lanes: i64,
+    element: i64,
+) -> Option<(Vec<Axis>, i64, i64)> {
     let padded = |axis: usize| -> Option<i64> {
         let Some(s) = axis.checked_sub(2) else { return Some(shape[axis]) };
         let around = halo.before.get(s).unwrap_or(&0).checked_add(*halo.after.get(s).unwrap_or(&0))?;
@@ -197,7 +240,7 @@ fn geometry(shape: &[i64], form: Form, halo: &Halo, lanes: i64) -> Option<(Vec<A
     };
     let mut axes = vec![Axis::broadcast(1); shape.len()];
     let mut base = 0;
-    let mut stride = if form == Form::Blocked { 4 * lanes } else { 4 };
+    let mut stride = if form == Form::Blocked { 4 * lanes } else { element };
     let blocked = form == Form::Blocked;
     for axis in (0..shape.len()).rev() {
         if blocked && axis == 1 {

@@ -4,12 +4,12 @@
 //! trap: the plan's verifier has proved their ranges. Loops are tested at their head.
 
 use crate::tile::{
-    self, ARGUMENTS, Address, Condition, FloatCompare, I, IntCompare, IntOp, Right, Rounding, Statement, V,
-    VectorOp, Width,
+    self, ARGUMENTS, Address, Cell, Condition, Conversion, FloatCompare, I, IntCompare, IntOp, Right,
+    Rounding, ScalarOp, Statement, V, VectorOp, Width,
 };
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4, I64};
+use cranelift_codegen::ir::types::{F32, F32X4, F64, I32, I32X4, I64};
 use cranelift_codegen::ir::{
     AbiParam, Block, ConstantData, Endianness, InstBuilder, MemFlagsData, Signature, Type, Value,
 };
@@ -73,6 +73,20 @@ impl Lowering<'_> {
             Statement::StoreInt(address, value) => {
                 let (place, value) = (self.address(address), self.int(*value));
                 self.builder.ins().store(flags(), value, place, address.offset);
+            }
+            Statement::StoreCell(cell, address, value) => {
+                let (place, value) = (self.address(address), self.int(*value));
+                let ins = self.builder.ins();
+                match cell {
+                    Cell::I8 | Cell::U8 => ins.istore8(flags(), value, place, address.offset),
+                    Cell::I16 | Cell::U16 => ins.istore16(flags(), value, place, address.offset),
+                    Cell::I32 | Cell::U32 => ins.istore32(flags(), value, place, address.offset),
+                    Cell::F32 => {
+                        let wide = self.cast(F64, value);
+                        let narrow = self.builder.ins().fdemote(F32, wide);
+                        self.builder.ins().store(flags(), narrow, place, address.offset)
+                    }
+                };
             }
             Statement::Store(address, value, width) => {
                 let (place, mut value) = (self.address(address), self.vector(*value));
@@ -237,7 +251,122 @@ impl Lowering<'_> {
                 let place = self.address(&address);
                 self.builder.ins().load(I64, flags(), place, address.offset)
             }
+            IntOp::LoadCell(cell, address) => {
+                let place = self.address(&address);
+                let ins = self.builder.ins();
+                match cell {
+                    Cell::I8 => ins.sload8(I64, flags(), place, address.offset),
+                    Cell::I16 => ins.sload16(I64, flags(), place, address.offset),
+                    Cell::I32 => ins.sload32(flags(), place, address.offset),
+                    Cell::U8 => ins.uload8(I64, flags(), place, address.offset),
+                    Cell::U16 => ins.uload16(I64, flags(), place, address.offset),
+                    Cell::U32 => ins.uload32(flags(), place, address.offset),
+                    Cell::F32 => {
+                        let narrow = ins.load(F32, flags(), place, address.offset);
+                        let wide = self.builder.ins().fpromote(F64, narrow);
+                        self.cast(I64, wide)
+                    }
+                }
+            }
+            IntOp::Scalar(op, a, b) => {
+                let (a, b) = (read(a), read(b));
+                self.scalar(op, a, b)
+            }
+            IntOp::Convert(op, a) => {
+                let a = read(a);
+                self.convert(op, a)
+            }
+            IntOp::Choose(c, a, b) => {
+                let (c, a, b) = (read(c), read(a), read(b));
+                self.builder.ins().select(c, a, b)
+            }
         }
+    }
+
+    fn scalar(&mut self, op: ScalarOp, a: Value, b: Value) -> Value {
+        let truth = |lowering: &mut Self, value| lowering.builder.ins().uextend(I64, value);
+        let compare = |lowering: &mut Self, code| {
+            let holds = lowering.builder.ins().icmp(code, a, b);
+            truth(lowering, holds)
+        };
+        let compare_floats = |lowering: &mut Self, code| {
+            let (a, b) = (lowering.cast(F64, a), lowering.cast(F64, b));
+            let holds = lowering.builder.ins().fcmp(code, a, b);
+            truth(lowering, holds)
+        };
+        match op {
+            ScalarOp::Or => self.builder.ins().bor(a, b),
+            ScalarOp::ShiftLeft => self.builder.ins().ishl(a, b),
+            ScalarOp::ShiftRight => self.builder.ins().sshr(a, b),
+            ScalarOp::DivSigned => self.builder.ins().sdiv(a, b),
+            ScalarOp::EqualInt => compare(self, IntCC::Equal),
+            ScalarOp::LessSigned => compare(self, IntCC::SignedLessThan),
+            ScalarOp::LessUnsigned => compare(self, IntCC::UnsignedLessThan),
+            ScalarOp::EqualFloat => compare_floats(self, FloatCC::Equal),
+            ScalarOp::LessFloat => compare_floats(self, FloatCC::LessThan),
+            ScalarOp::LessEqualFloat => compare_floats(self, FloatCC::LessThanOrEqual),
+            ScalarOp::AddFloat | ScalarOp::SubFloat | ScalarOp::MulFloat | ScalarOp::DivFloat => {
+                let (a, b) = (self.cast(F64, a), self.cast(F64, b));
+                let ins = self.builder.ins();
+                let value = match op {
+                    ScalarOp::AddFloat => ins.fadd(a, b),
+                    ScalarOp::SubFloat => ins.fsub(a, b),
+                    ScalarOp::MulFloat => ins.fmul(a, b),
+                    _ => ins.fdiv(a, b),
+                };
+                self.cast(I64, value)
+            }
+        }
+    }
+
+    fn convert(&mut self, op: Conversion, a: Value) -> Value {
+        match op {
+            Conversion::FromSigned => {
+                let value = self.builder.ins().fcvt_from_sint(F64, a);
+                self.cast(I64, value)
+            }
+            Conversion::FromUnsigned => {
+                let value = self.builder.ins().fcvt_from_uint(F64, a);
+                self.cast(I64, value)
+            }
+            Conversion::SingleFromSigned => {
+                let value = self.builder.ins().fcvt_from_sint(F32, a);
+                self.single_bits(value)
+            }
+            Conversion::SingleFromUnsigned => {
+                let value = self.builder.ins().fcvt_from_uint(F32, a);
+                self.single_bits(value)
+            }
+            Conversion::ToSingle => {
+                let wide = self.cast(F64, a);
+                let value = self.builder.ins().fdemote(F32, wide);
+                self.single_bits(value)
+            }
+            Conversion::FromSingle => {
+                let bits = self.builder.ins().ireduce(I32, a);
+                let narrow = self.cast(F32, bits);
+                let value = self.builder.ins().fpromote(F64, narrow);
+                self.cast(I64, value)
+            }
+            Conversion::ToSigned => {
+                let value = self.cast(F64, a);
+                self.builder.ins().fcvt_to_sint_sat(I64, value)
+            }
+            Conversion::ToUnsigned => {
+                let value = self.cast(F64, a);
+                self.builder.ins().fcvt_to_uint_sat(I64, value)
+            }
+            Conversion::Sqrt => {
+                let value = self.cast(F64, a);
+                let root = self.builder.ins().sqrt(value);
+                self.cast(I64, root)
+            }
+        }
+    }
+
+    fn single_bits(&mut self, value: Value) -> Value {
+        let bits = self.cast(I32, value);
+        self.builder.ins().uextend(I64, bits)
     }
 
     fn vector_op(&mut self, op: &VectorOp) -> Value {

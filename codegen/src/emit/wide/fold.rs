@@ -85,7 +85,10 @@ impl Folds {
                     };
                 }
                 Statement::Store(_, value, _) => self.facts[value.0 as usize].reads += 1,
-                Statement::Int(..) | Statement::StoreInt(..) | Statement::Prefetch(_) => {}
+                Statement::Int(..)
+                | Statement::StoreInt(..)
+                | Statement::StoreCell(..)
+                | Statement::Prefetch(_) => {}
                 Statement::Loop { body, .. } | Statement::While { body, .. } => self.count(body),
                 Statement::If { then, otherwise, .. } => {
                     self.count(then);
@@ -112,6 +115,7 @@ impl Folds {
                 }
                 Statement::Int(..)
                 | Statement::StoreInt(..)
+                | Statement::StoreCell(..)
                 | Statement::Store(..)
                 | Statement::Prefetch(_) => {}
                 Statement::Loop { body, .. } | Statement::While { body, .. } => self.loads(body, number),
@@ -153,6 +157,7 @@ impl Folds {
                 Statement::Prefetch(_) => {}
                 Statement::Store(..)
                 | Statement::StoreInt(..)
+                | Statement::StoreCell(..)
                 | Statement::Loop { .. }
                 | Statement::While { .. }
                 | Statement::If { .. } => return None,
@@ -179,7 +184,10 @@ impl Folds {
                     *number += 1;
                 }
                 Statement::Store(_, value, _) => self.facts[value.0 as usize].resident = true,
-                Statement::Int(..) | Statement::StoreInt(..) | Statement::Prefetch(_) => {}
+                Statement::Int(..)
+                | Statement::StoreInt(..)
+                | Statement::StoreCell(..)
+                | Statement::Prefetch(_) => {}
                 Statement::Loop { body, .. } | Statement::While { body, .. } => self.constants(body, number),
                 Statement::If { then, otherwise, .. } => {
                     self.constants(then, number);

@@ -81,6 +81,9 @@ impl Selector<'_> {
                 self.masks.retain(|(count, _)| count != register);
                 self.int_op(int(*register), op);
             }
+            Statement::StoreCell(..) => {
+                unreachable!("the verifier refuses scalars in functions of vectors")
+            }
             Statement::StoreInt(address, value) => {
                 self.push(Inst::StoreInt { to: place(address), value: int(*value) });
             }
@@ -229,6 +232,9 @@ impl Selector<'_> {
                 binary(IntBinaryOp::And, a, mask)
             }
             IntOp::Load(address) => Inst::LoadInt { to, from: place(&address) },
+            IntOp::LoadCell(..) | IntOp::Scalar(..) | IntOp::Convert(..) | IntOp::Choose(..) => {
+                unreachable!("the verifier refuses scalars in functions of vectors")
+            }
         };
         self.push(inst);
     }

@@ -5,8 +5,9 @@ use super::scan::Pools;
 use super::{allocated, encode};
 use crate::emit::Code;
 use crate::{jit, kernels};
+use rectify_ir::DType;
 use rectify_ir::kernel::{
-    Access, Binary, Contract, Descriptor, Element, Nest, NestArgs, NestOperand, NestStream, Operand, Program,
+    Access, Binary, Compute, Contract, Descriptor, Nest, NestArgs, NestOperand, NestStream, Operand, Program,
     Reg, Step, StepArgs, Store, Stream, TaskOrder, Tile, TileArgs, Unary, Vectorise,
 };
 use rectify_ir::target::{Level, Target};
@@ -119,13 +120,14 @@ fn spilled_programs_compute_the_same() {
         program.binary(Binary::Pow, value, other);
         let nest = Nest {
             lanes: target.lanes,
-            element: Element::F32,
+            compute: Compute::F32,
+            element: DType::F32,
             output_dims: 1,
             reduce_dims: 0,
             task_dims: 1,
             vectorise: Vectorise::Output,
             output: vec![Access::One],
-            operands: vec![NestOperand { access: vec![Access::One], tables: vec![] }; 2],
+            operands: vec![NestOperand { element: DType::F32, access: vec![Access::One], tables: vec![] }; 2],
             body: program,
             reduce: None,
             finals: vec![],

@@ -2,8 +2,8 @@
 
 use super::super::context::{Cx, Lowered};
 use super::super::problem::Refusal;
-use rectify_ir::Value;
 use rectify_ir::op::{Binary, Unary};
+use rectify_ir::{DType, Value};
 
 pub fn binary(cx: &mut Cx<'_, '_>) -> Lowered {
     let b = match cx.op {
@@ -82,17 +82,18 @@ pub fn variadic(cx: &mut Cx<'_, '_>) -> Lowered {
 }
 
 /// The two operands. A single number that broadcasts over the other becomes a constant of the graph, so that rewrites see
-/// its value.
+/// its value; those of f64 stay tensors, for rewrites compute with numbers of f32.
 pub fn operands(cx: &mut Cx<'_, '_>) -> Result<(Value, Value), Refusal> {
     let (a, b) = (cx.ty(0)?, cx.ty(1)?);
-    if b.dtype.is_float()
+    let folds = |dtype: DType| dtype.is_float() && dtype != DType::F64;
+    if folds(b.dtype)
         && b.rank() <= a.rank()
         && cx.known(0)?.is_none_or(|k| k.elems.len() != 1)
         && let Some(v) = cx.known_number(1)?
     {
         return Ok((cx.value(0)?, cx.scalar(v)));
     }
-    if a.dtype.is_float()
+    if folds(a.dtype)
         && a.rank() <= b.rank()
         && cx.known(1)?.is_none_or(|k| k.elems.len() != 1)
         && let Some(v) = cx.known_number(0)?
