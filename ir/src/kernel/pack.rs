@@ -108,7 +108,7 @@ impl PackFormat {
                 let channels = pack.channels as usize;
                 if pack.broadcast { 0..1 } else { group * channels..(group + 1) * channels }
             }
-            PackFormat::Weights(pack) => pack.source_range(group),
+            PackFormat::Weights(pack) => pack.source_range(group, pack.channels(group).1),
         }
     }
 
@@ -125,9 +125,26 @@ impl PackFormat {
         }
     }
 
-    /// Packs one group: `source` is the slice of [`PackFormat::source_range`], `packed` that of
-    /// [`PackFormat::packed_range`], overwritten whole.
-    pub fn pack_group(&self, group: usize, source: &[f32], packed: &mut [f32]) {
+    /// Parts of a group that depend on disjoint source ranges: large weights are read a few rows at a time, so that what
+    /// was read is still in cache when it is packed.
+    pub fn pieces(&self, group: usize) -> usize {
+        match self {
+            PackFormat::Raw { .. } | PackFormat::Channels(_) => 1,
+            PackFormat::Weights(pack) => pack.pieces(group),
+        }
+    }
+
+    /// The source elements of a piece, within those of its group.
+    pub fn piece_source(&self, group: usize, piece: usize) -> Range<usize> {
+        match self {
+            PackFormat::Raw { .. } | PackFormat::Channels(_) => self.source_range(group),
+            PackFormat::Weights(pack) => pack.source_range(group, pack.piece_channels(group, piece)),
+        }
+    }
+
+    /// Packs one piece of a group: `source` is the slice of [`PackFormat::piece_source`], `packed` that of
+    /// [`PackFormat::packed_range`]. All pieces together overwrite it whole.
+    pub fn pack_piece(&self, group: usize, piece: usize, source: &[f32], packed: &mut [f32]) {
         match self {
             PackFormat::Raw { .. } => packed.copy_from_slice(source),
             PackFormat::Channels(pack) => {
@@ -139,7 +156,7 @@ impl PackFormat {
                 }
                 padding.fill(0.0);
             }
-            PackFormat::Weights(pack) => pack.pack_group(group, source, packed),
+            PackFormat::Weights(pack) => pack.pack_piece(group, piece, source, packed),
         }
     }
 
@@ -147,7 +164,10 @@ impl PackFormat {
     pub fn pack(&self, source: &[f32]) -> Vec<f32> {
         let mut packed = vec![0.0; self.packed_range(self.groups() - 1).end];
         for group in 0..self.groups() {
-            self.pack_group(group, &source[self.source_range(group)], &mut packed[self.packed_range(group)]);
+            for piece in 0..self.pieces(group) {
+                let part = &source[self.piece_source(group, piece)];
+                self.pack_piece(group, piece, part, &mut packed[self.packed_range(group)]);
+            }
         }
         packed
     }
@@ -210,36 +230,112 @@ impl WeightPack {
         (outer, first..(first + self.width()).min(self.out_channels as usize))
     }
 
-    fn source_range(&self, group: usize) -> Range<usize> {
-        let (outer, channels) = self.channels(group);
+    /// The least contiguous range of source elements with all of these channels of a group.
+    fn source_range(&self, group: usize, channels: Range<usize>) -> Range<usize> {
+        let outer = group / self.channel_groups();
         let (last_in, last_tap) = (self.in_channels as usize - 1, self.source_taps as usize - 1);
         self.source(outer, channels.start, 0, 0)..self.source(outer, channels.end - 1, last_in, last_tap) + 1
     }
 
-    fn pack_group(&self, group: usize, source: &[f32], packed: &mut [f32]) {
-        let (outer, channels) = self.channels(group);
-        let start = self.source_range(group).start;
-        let (width, inner) = (self.width(), self.inner as usize);
-        let mut rows = packed.chunks_exact_mut(width);
-        for vector in 0..(self.in_channels as usize).div_ceil(inner) {
-            for &tap in &self.taps {
-                for lane in 0..inner {
-                    // The packed group has exactly steps * inner rows.
-                    let Some(row) = rows.next() else { return };
-                    let input = vector * inner + lane;
-                    if input >= self.in_channels as usize {
-                        row.fill(0.0);
-                        continue;
-                    }
-                    let first = self.source(outer, channels.start, input, tap as usize) - start;
-                    let stride = self.source(0, 1, 0, 0);
+    /// Rows of the source are output channels, read a square's worth at a time; columns are interleaved and read at once.
+    fn pieces(&self, group: usize) -> usize {
+        match self.order {
+            SourceOrder::OutInTap => self.channels(group).1.len().div_ceil(SQUARE),
+            SourceOrder::InOutTap => 1,
+        }
+    }
+
+    /// Output channels of a piece, within their group.
+    fn piece_channels(&self, group: usize, piece: usize) -> Range<usize> {
+        let channels = self.channels(group).1;
+        match self.order {
+            SourceOrder::OutInTap => {
+                let first = channels.start + piece * SQUARE;
+                first..(first + SQUARE).min(channels.end)
+            }
+            SourceOrder::InOutTap => channels,
+        }
+    }
+
+    /// Source column of each packed row of a group (`input * taps + tap`); `None` for padded input lanes.
+    fn columns(&self) -> impl Iterator<Item = Option<usize>> + '_ {
+        let (inner, ins) = (self.inner as usize, self.in_channels as usize);
+        (0..ins.div_ceil(inner)).flat_map(move |vector| {
+            self.taps.iter().flat_map(move |&tap| {
+                (vector * inner..(vector + 1) * inner)
+                    .map(move |input| (input < ins).then(|| input * self.source_taps as usize + tap as usize))
+            })
+        })
+    }
+
+    fn pack_piece(&self, group: usize, piece: usize, source: &[f32], packed: &mut [f32]) {
+        let (channels, all) = (self.piece_channels(group, piece), self.channels(group).1);
+        let (width, first) = (self.width(), channels.start - all.start);
+        // The last piece of a group fills up what lies behind its channels.
+        let end = if channels.end == all.end { width } else { first + channels.len() };
+        let rows = packed.chunks_exact_mut(width).map(|row| &mut row[first..end]);
+        match self.order {
+            SourceOrder::OutInTap => {
+                let length = self.in_channels as usize * self.source_taps as usize;
+                transpose(source, length, channels.len(), self.columns(), rows);
+            }
+            SourceOrder::InOutTap => {
+                let (outs, taps) = (self.out_channels as usize, self.source_taps as usize);
+                for (row, column) in rows.zip(self.columns()) {
                     let (values, padding) = row.split_at_mut(channels.len());
-                    for (k, value) in values.iter_mut().enumerate() {
-                        *value = source[first + k * stride];
+                    match column {
+                        Some(column) => {
+                            let first = column / taps * outs * taps + column % taps;
+                            let step = source[first..].iter().step_by(taps);
+                            values.iter_mut().zip(step).for_each(|(value, from)| *value = *from);
+                        }
+                        None => values.fill(0.0),
                     }
                     padding.fill(0.0);
                 }
             }
+        }
+    }
+}
+
+/// Side of the squares in which weights are transposed: a cache line of packed channels.
+const SQUARE: usize = 16;
+
+/// Packed rows from columns of `count <= SQUARE` source rows of some length, zeros behind them.
+///
+/// Source rows are often a power of two apart, so that their lines share one set of the cache: eight at a time fit any.
+fn transpose<'a>(
+    source: &[f32],
+    length: usize,
+    count: usize,
+    columns: impl Iterator<Item = Option<usize>>,
+    mut rows: impl Iterator<Item = &'a mut [f32]>,
+) {
+    const HALF: usize = 8;
+    let mut columns = columns.fuse();
+    let mut square = [[0.0f32; SQUARE]; SQUARE];
+    loop {
+        let mut taken = [None; SQUARE];
+        let height = columns.by_ref().take(SQUARE).zip(&mut taken).map(|(c, place)| *place = c).count();
+        if height == 0 {
+            return;
+        }
+        for half in (0..count).step_by(HALF) {
+            let lines: [&[f32]; HALF] = std::array::from_fn(|k| {
+                // Rows that are not there repeat the last one: their values are not used.
+                let row = (half + k).min(count - 1);
+                &source[row * length..(row + 1) * length]
+            });
+            for (target, column) in square.iter_mut().zip(&taken[..height]) {
+                for (value, line) in target[half..half + HALF].iter_mut().zip(&lines) {
+                    *value = column.map_or(0.0, |column| line[column]);
+                }
+            }
+        }
+        for (values, row) in square[..height].iter().zip(rows.by_ref()) {
+            let (real, padding) = row.split_at_mut(count);
+            real.copy_from_slice(&values[..count]);
+            padding.fill(0.0);
         }
     }
 }
