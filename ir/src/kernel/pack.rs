@@ -17,6 +17,7 @@ pub enum PackFormat {
     },
     Channels(ChannelPack),
     Weights(WeightPack),
+    Sums(SumPack),
 }
 
 /// A vector per channel for `contract` and `window`: each group of channels padded with zeros to whole tiles.
@@ -54,6 +55,19 @@ pub struct WeightPack {
     pub inner: u8,
 }
 
+/// Weights of `contract` whose source index is the sum of a row's and a column's part:
+/// `[channel group][row of the reduction][width output channels]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SumPack {
+    /// Elements of the source.
+    pub elements: u32,
+    pub rows: Vec<u32>,
+    /// One per output channel.
+    pub columns: Vec<u32>,
+    /// `vectors * lanes` of the kernel.
+    pub width: u32,
+}
+
 /// Axis order of a row-major weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SourceOrder {
@@ -79,6 +93,7 @@ impl PackFormat {
             PackFormat::Raw { elements } => (*elements as usize).div_ceil(RAW_GROUP).max(1),
             PackFormat::Channels(pack) => pack.groups as usize,
             PackFormat::Weights(pack) => pack.groups as usize * pack.channel_groups(),
+            PackFormat::Sums(pack) => pack.columns.len().div_ceil(pack.width as usize),
         }
     }
 
@@ -88,6 +103,7 @@ impl PackFormat {
             PackFormat::Raw { elements } => RAW_GROUP.min(*elements as usize),
             PackFormat::Channels(pack) => (pack.channels as usize).next_multiple_of(pack.width as usize),
             PackFormat::Weights(pack) => pack.steps() * pack.inner as usize * pack.width(),
+            PackFormat::Sums(pack) => pack.rows.len() * pack.width as usize,
         }
     }
 
@@ -96,7 +112,9 @@ impl PackFormat {
         let start = group * self.group_len();
         match self {
             PackFormat::Raw { elements } => start..(start + RAW_GROUP).min(*elements as usize),
-            PackFormat::Channels(_) | PackFormat::Weights(_) => start..start + self.group_len(),
+            PackFormat::Channels(_) | PackFormat::Weights(_) | PackFormat::Sums(_) => {
+                start..start + self.group_len()
+            }
         }
     }
 
@@ -109,6 +127,8 @@ impl PackFormat {
                 if pack.broadcast { 0..1 } else { group * channels..(group + 1) * channels }
             }
             PackFormat::Weights(pack) => pack.source_range(group, pack.channels(group).1),
+            // All of it: such weights are small.
+            PackFormat::Sums(pack) => 0..pack.elements as usize,
         }
     }
 
@@ -122,6 +142,7 @@ impl PackFormat {
                 .iter()
                 .map(|&extent| extent as usize)
                 .product(),
+            PackFormat::Sums(pack) => pack.elements as usize,
         }
     }
 
@@ -129,7 +150,7 @@ impl PackFormat {
     /// was read is still in cache when it is packed.
     pub fn pieces(&self, group: usize) -> usize {
         match self {
-            PackFormat::Raw { .. } | PackFormat::Channels(_) => 1,
+            PackFormat::Raw { .. } | PackFormat::Channels(_) | PackFormat::Sums(_) => 1,
             PackFormat::Weights(pack) => pack.pieces(group),
         }
     }
@@ -137,7 +158,9 @@ impl PackFormat {
     /// The source elements of a piece, within those of its group.
     pub fn piece_source(&self, group: usize, piece: usize) -> Range<usize> {
         match self {
-            PackFormat::Raw { .. } | PackFormat::Channels(_) => self.source_range(group),
+            PackFormat::Raw { .. } | PackFormat::Channels(_) | PackFormat::Sums(_) => {
+                self.source_range(group)
+            }
             PackFormat::Weights(pack) => pack.source_range(group, pack.piece_channels(group, piece)),
         }
     }
@@ -157,6 +180,16 @@ impl PackFormat {
                 padding.fill(0.0);
             }
             PackFormat::Weights(pack) => pack.pack_piece(group, piece, source, packed),
+            PackFormat::Sums(pack) => {
+                let width = pack.width as usize;
+                let columns = pack.columns.iter().skip(group * width).take(width);
+                for (row, target) in pack.rows.iter().zip(packed.chunks_exact_mut(width)) {
+                    target.fill(0.0);
+                    for (column, value) in columns.clone().zip(target) {
+                        *value = source[(row + column) as usize];
+                    }
+                }
+            }
         }
     }
 
@@ -177,6 +210,18 @@ impl PackFormat {
             PackFormat::Raw { .. } => {}
             PackFormat::Channels(pack) => {
                 require!(pack.groups > 0 && pack.channels > 0 && pack.width > 0, "an empty channel pack");
+            }
+            PackFormat::Sums(pack) => {
+                require!(
+                    !pack.rows.is_empty() && !pack.columns.is_empty() && pack.width > 0,
+                    "an empty pack of sums"
+                );
+                let greatest = |parts: &[u32]| u64::from(parts.iter().copied().max().unwrap_or(0));
+                require!(
+                    greatest(&pack.rows) + greatest(&pack.columns) < u64::from(pack.elements),
+                    "sums beyond the {} elements of the source",
+                    pack.elements
+                );
             }
             PackFormat::Weights(pack) => {
                 require!(
@@ -391,6 +436,16 @@ mod tests {
         assert_eq!(packed, [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
         let shared = PackFormat::Channels(ChannelPack { broadcast: true, ..pack }).pack(&[7.0]);
         assert_eq!(shared, [7.0, 7.0, 7.0, 0.0, 7.0, 7.0, 7.0, 0.0]);
+    }
+
+    #[test]
+    fn sums_pad_the_last_group() {
+        let pack = SumPack { elements: 7, rows: vec![0, 3], columns: vec![0, 1, 3], width: 2 };
+        let format = PackFormat::Sums(pack.clone());
+        format.validate().expect("legal");
+        let source: Vec<f32> = (0..7).map(|v| v as f32).collect();
+        assert_eq!(format.pack(&source), [0.0, 1.0, 3.0, 4.0, 3.0, 0.0, 6.0, 0.0]);
+        assert!(PackFormat::Sums(SumPack { elements: 6, ..pack }).validate().is_err());
     }
 
     #[test]

@@ -146,7 +146,8 @@ fn fill(
             let at = arena.at(offset + range.start * 4).cast::<f32>();
             // Safety: the range lies inside the pack, whose bytes lie inside the arena; each group is taken by one thread.
             let packed = unsafe { std::slice::from_raw_parts_mut(at, range.len()) };
-            let mut pieces = (0..pack.format.pieces(*group)).map(|p| (p, pack.format.piece_source(*group, p)));
+            let mut pieces =
+                (0..pack.format.pieces(*group)).map(|p| (p, pack.format.piece_source(*group, p)));
             let done = match &pack.source {
                 // What is copied as it is needs no buffer between.
                 PackSource::Value(value) if matches!(pack.format, PackFormat::Raw { .. }) => {
