@@ -34,7 +34,7 @@ pub mod window;
 
 pub use contract::{Contract, Tile};
 pub use nest::{Access, Compute, Nest, NestArgs, NestOperand, NestStream, NestTable, Reduce, Vectorise};
-pub use pack::{ChannelPack, PackFormat, SourceOrder, WeightPack};
+pub use pack::{ChannelPack, PackFormat, SourceOrder, SumPack, WeightPack};
 pub use program::{Binary, Constant, Program, Reg, Step, Unary};
 pub use tiles::{Operand, StepArgs, Store, Stream, TaskOrder, TileArgs};
 pub use window::{Window, WindowOp};

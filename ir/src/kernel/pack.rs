@@ -17,6 +17,7 @@ pub enum PackFormat {
     },
     Channels(ChannelPack),
     Weights(WeightPack),
+    Sums(SumPack),
 }
 
 /// A vector per channel for `contract` and `window`: each group of channels padded with zeros to whole tiles.
@@ -54,6 +55,19 @@ pub struct WeightPack {
     pub inner: u8,
 }
 
+/// Weights of `contract` whose source index is the sum of a row's and a column's part:
+/// `[channel group][row of the reduction][width output channels]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SumPack {
+    /// Elements of the source.
+    pub elements: u32,
+    pub rows: Vec<u32>,
+    /// One per output channel.
+    pub columns: Vec<u32>,
+    /// `vectors * lanes` of the kernel.
+    pub width: u32,
+}
+
 /// Axis order of a row-major weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SourceOrder {
@@ -79,6 +93,7 @@ impl PackFormat {
             PackFormat::Raw { elements } => (*elements as usize).div_ceil(RAW_GROUP).max(1),
             PackFormat::Channels(pack) => pack.groups as usize,
             PackFormat::Weights(pack) => pack.groups as usize * pack.channel_groups(),
+            PackFormat::Sums(pack) => pack.columns.len().div_ceil(pack.width as usize),
         }
     }
 
@@ -88,6 +103,7 @@ impl PackFormat {
             PackFormat::Raw { elements } => RAW_GROUP.min(*elements as usize),
             PackFormat::Channels(pack) => (pack.channels as usize).next_multiple_of(pack.width as usize),
             PackFormat::Weights(pack) => pack.steps() * pack.inner as usize * pack.width(),
+            PackFormat::Sums(pack) => pack.rows.len() * pack.width as usize,
         }
     }
 
@@ -96,7 +112,9 @@ impl PackFormat {
         let start = group * self.group_len();
         match self {
             PackFormat::Raw { elements } => start..(start + RAW_GROUP).min(*elements as usize),
-            PackFormat::Channels(_) | PackFormat::Weights(_) => start..start + self.group_len(),
+            PackFormat::Channels(_) | PackFormat::Weights(_) | PackFormat::Sums(_) => {
+                start..start + self.group_len()
+            }
         }
     }
 
@@ -108,7 +126,9 @@ impl PackFormat {
                 let channels = pack.channels as usize;
                 if pack.broadcast { 0..1 } else { group * channels..(group + 1) * channels }
             }
-            PackFormat::Weights(pack) => pack.source_range(group),
+            PackFormat::Weights(pack) => pack.source_range(group, pack.channels(group).1),
+            // All of it: such weights are small.
+            PackFormat::Sums(pack) => 0..pack.elements as usize,
         }
     }
 
@@ -122,12 +142,32 @@ impl PackFormat {
                 .iter()
                 .map(|&extent| extent as usize)
                 .product(),
+            PackFormat::Sums(pack) => pack.elements as usize,
         }
     }
 
-    /// Packs one group: `source` is the slice of [`PackFormat::source_range`], `packed` that of
-    /// [`PackFormat::packed_range`], overwritten whole.
-    pub fn pack_group(&self, group: usize, source: &[f32], packed: &mut [f32]) {
+    /// Parts of a group that depend on disjoint source ranges: large weights are read a few rows at a time, so that what
+    /// was read is still in cache when it is packed.
+    pub fn pieces(&self, group: usize) -> usize {
+        match self {
+            PackFormat::Raw { .. } | PackFormat::Channels(_) | PackFormat::Sums(_) => 1,
+            PackFormat::Weights(pack) => pack.pieces(group),
+        }
+    }
+
+    /// The source elements of a piece, within those of its group.
+    pub fn piece_source(&self, group: usize, piece: usize) -> Range<usize> {
+        match self {
+            PackFormat::Raw { .. } | PackFormat::Channels(_) | PackFormat::Sums(_) => {
+                self.source_range(group)
+            }
+            PackFormat::Weights(pack) => pack.source_range(group, pack.piece_channels(group, piece)),
+        }
+    }
+
+    /// Packs one piece of a group: `source` is the slice of [`PackFormat::piece_source`], `packed` that of
+    /// [`PackFormat::packed_range`]. All pieces together overwrite it whole.
+    pub fn pack_piece(&self, group: usize, piece: usize, source: &[f32], packed: &mut [f32]) {
         match self {
             PackFormat::Raw { .. } => packed.copy_from_slice(source),
             PackFormat::Channels(pack) => {
@@ -139,7 +179,17 @@ impl PackFormat {
                 }
                 padding.fill(0.0);
             }
-            PackFormat::Weights(pack) => pack.pack_group(group, source, packed),
+            PackFormat::Weights(pack) => pack.pack_piece(group, piece, source, packed),
+            PackFormat::Sums(pack) => {
+                let width = pack.width as usize;
+                let columns = pack.columns.iter().skip(group * width).take(width);
+                for (row, target) in pack.rows.iter().zip(packed.chunks_exact_mut(width)) {
+                    target.fill(0.0);
+                    for (column, value) in columns.clone().zip(target) {
+                        *value = source[(row + column) as usize];
+                    }
+                }
+            }
         }
     }
 
@@ -147,7 +197,10 @@ impl PackFormat {
     pub fn pack(&self, source: &[f32]) -> Vec<f32> {
         let mut packed = vec![0.0; self.packed_range(self.groups() - 1).end];
         for group in 0..self.groups() {
-            self.pack_group(group, &source[self.source_range(group)], &mut packed[self.packed_range(group)]);
+            for piece in 0..self.pieces(group) {
+                let part = &source[self.piece_source(group, piece)];
+                self.pack_piece(group, piece, part, &mut packed[self.packed_range(group)]);
+            }
         }
         packed
     }
@@ -157,6 +210,18 @@ impl PackFormat {
             PackFormat::Raw { .. } => {}
             PackFormat::Channels(pack) => {
                 require!(pack.groups > 0 && pack.channels > 0 && pack.width > 0, "an empty channel pack");
+            }
+            PackFormat::Sums(pack) => {
+                require!(
+                    !pack.rows.is_empty() && !pack.columns.is_empty() && pack.width > 0,
+                    "an empty pack of sums"
+                );
+                let greatest = |parts: &[u32]| u64::from(parts.iter().copied().max().unwrap_or(0));
+                require!(
+                    greatest(&pack.rows) + greatest(&pack.columns) < u64::from(pack.elements),
+                    "sums beyond the {} elements of the source",
+                    pack.elements
+                );
             }
             PackFormat::Weights(pack) => {
                 require!(
@@ -210,36 +275,112 @@ impl WeightPack {
         (outer, first..(first + self.width()).min(self.out_channels as usize))
     }
 
-    fn source_range(&self, group: usize) -> Range<usize> {
-        let (outer, channels) = self.channels(group);
+    /// The least contiguous range of source elements with all of these channels of a group.
+    fn source_range(&self, group: usize, channels: Range<usize>) -> Range<usize> {
+        let outer = group / self.channel_groups();
         let (last_in, last_tap) = (self.in_channels as usize - 1, self.source_taps as usize - 1);
         self.source(outer, channels.start, 0, 0)..self.source(outer, channels.end - 1, last_in, last_tap) + 1
     }
 
-    fn pack_group(&self, group: usize, source: &[f32], packed: &mut [f32]) {
-        let (outer, channels) = self.channels(group);
-        let start = self.source_range(group).start;
-        let (width, inner) = (self.width(), self.inner as usize);
-        let mut rows = packed.chunks_exact_mut(width);
-        for vector in 0..(self.in_channels as usize).div_ceil(inner) {
-            for &tap in &self.taps {
-                for lane in 0..inner {
-                    // The packed group has exactly steps * inner rows.
-                    let Some(row) = rows.next() else { return };
-                    let input = vector * inner + lane;
-                    if input >= self.in_channels as usize {
-                        row.fill(0.0);
-                        continue;
-                    }
-                    let first = self.source(outer, channels.start, input, tap as usize) - start;
-                    let stride = self.source(0, 1, 0, 0);
+    /// Rows of the source are output channels, read a square's worth at a time; columns are interleaved and read at once.
+    fn pieces(&self, group: usize) -> usize {
+        match self.order {
+            SourceOrder::OutInTap => self.channels(group).1.len().div_ceil(SQUARE),
+            SourceOrder::InOutTap => 1,
+        }
+    }
+
+    /// Output channels of a piece, within their group.
+    fn piece_channels(&self, group: usize, piece: usize) -> Range<usize> {
+        let channels = self.channels(group).1;
+        match self.order {
+            SourceOrder::OutInTap => {
+                let first = channels.start + piece * SQUARE;
+                first..(first + SQUARE).min(channels.end)
+            }
+            SourceOrder::InOutTap => channels,
+        }
+    }
+
+    /// Source column of each packed row of a group (`input * taps + tap`); `None` for padded input lanes.
+    fn columns(&self) -> impl Iterator<Item = Option<usize>> + '_ {
+        let (inner, ins) = (self.inner as usize, self.in_channels as usize);
+        (0..ins.div_ceil(inner)).flat_map(move |vector| {
+            self.taps.iter().flat_map(move |&tap| {
+                (vector * inner..(vector + 1) * inner)
+                    .map(move |input| (input < ins).then(|| input * self.source_taps as usize + tap as usize))
+            })
+        })
+    }
+
+    fn pack_piece(&self, group: usize, piece: usize, source: &[f32], packed: &mut [f32]) {
+        let (channels, all) = (self.piece_channels(group, piece), self.channels(group).1);
+        let (width, first) = (self.width(), channels.start - all.start);
+        // The last piece of a group fills up what lies behind its channels.
+        let end = if channels.end == all.end { width } else { first + channels.len() };
+        let rows = packed.chunks_exact_mut(width).map(|row| &mut row[first..end]);
+        match self.order {
+            SourceOrder::OutInTap => {
+                let length = self.in_channels as usize * self.source_taps as usize;
+                transpose(source, length, channels.len(), self.columns(), rows);
+            }
+            SourceOrder::InOutTap => {
+                let (outs, taps) = (self.out_channels as usize, self.source_taps as usize);
+                for (row, column) in rows.zip(self.columns()) {
                     let (values, padding) = row.split_at_mut(channels.len());
-                    for (k, value) in values.iter_mut().enumerate() {
-                        *value = source[first + k * stride];
+                    match column {
+                        Some(column) => {
+                            let first = column / taps * outs * taps + column % taps;
+                            let step = source[first..].iter().step_by(taps);
+                            values.iter_mut().zip(step).for_each(|(value, from)| *value = *from);
+                        }
+                        None => values.fill(0.0),
                     }
                     padding.fill(0.0);
                 }
             }
+        }
+    }
+}
+
+/// Side of the squares in which weights are transposed: a cache line of packed channels.
+const SQUARE: usize = 16;
+
+/// Packed rows from columns of `count <= SQUARE` source rows of some length, zeros behind them.
+///
+/// Source rows are often a power of two apart, so that their lines share one set of the cache: eight at a time fit any.
+fn transpose<'a>(
+    source: &[f32],
+    length: usize,
+    count: usize,
+    columns: impl Iterator<Item = Option<usize>>,
+    mut rows: impl Iterator<Item = &'a mut [f32]>,
+) {
+    const HALF: usize = 8;
+    let mut columns = columns.fuse();
+    let mut square = [[0.0f32; SQUARE]; SQUARE];
+    loop {
+        let mut taken = [None; SQUARE];
+        let height = columns.by_ref().take(SQUARE).zip(&mut taken).map(|(c, place)| *place = c).count();
+        if height == 0 {
+            return;
+        }
+        for half in (0..count).step_by(HALF) {
+            let lines: [&[f32]; HALF] = std::array::from_fn(|k| {
+                // Rows that are not there repeat the last one: their values are not used.
+                let row = (half + k).min(count - 1);
+                &source[row * length..(row + 1) * length]
+            });
+            for (target, column) in square.iter_mut().zip(&taken[..height]) {
+                for (value, line) in target[half..half + HALF].iter_mut().zip(&lines) {
+                    *value = column.map_or(0.0, |column| line[column]);
+                }
+            }
+        }
+        for (values, row) in square[..height].iter().zip(rows.by_ref()) {
+            let (real, padding) = row.split_at_mut(count);
+            real.copy_from_slice(&values[..count]);
+            padding.fill(0.0);
         }
     }
 }
@@ -295,6 +436,16 @@ mod tests {
         assert_eq!(packed, [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
         let shared = PackFormat::Channels(ChannelPack { broadcast: true, ..pack }).pack(&[7.0]);
         assert_eq!(shared, [7.0, 7.0, 7.0, 0.0, 7.0, 7.0, 7.0, 0.0]);
+    }
+
+    #[test]
+    fn sums_pad_the_last_group() {
+        let pack = SumPack { elements: 7, rows: vec![0, 3], columns: vec![0, 1, 3], width: 2 };
+        let format = PackFormat::Sums(pack.clone());
+        format.validate().expect("legal");
+        let source: Vec<f32> = (0..7).map(|v| v as f32).collect();
+        assert_eq!(format.pack(&source), [0.0, 1.0, 3.0, 4.0, 3.0, 0.0, 6.0, 0.0]);
+        assert!(PackFormat::Sums(SumPack { elements: 6, ..pack }).validate().is_err());
     }
 
     #[test]

@@ -110,6 +110,9 @@ impl fmt::Display for Format<'_> {
                 write!(f, "channels {}x{} in {}", p.groups, p.channels, p.width)?;
                 if p.broadcast { write!(f, " of one value") } else { Ok(()) }
             }
+            PackFormat::Sums(p) => {
+                write!(f, "sums {}x{} of {} in {}", p.rows.len(), p.columns.len(), p.elements, p.width)
+            }
             PackFormat::Weights(p) => write!(
                 f,
                 "weights {}x[{}, {}, {} of {} taps] {:?} in {}x{} by {}",

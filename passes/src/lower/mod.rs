@@ -16,6 +16,7 @@ mod demand;
 mod dense;
 mod elementwise;
 mod error;
+mod folded;
 mod gather;
 mod layout;
 mod memory;

@@ -2,7 +2,7 @@
 //!
 //! Output elements whose index agrees modulo the stride read the same taps of the kernel, so each such sector is a
 //! convolution of stride 1 with some of the taps, stored with a stride. Kernels may leave sectors without any tap:
-//! these hold the bias alone.
+//! these hold the bias alone. Where a sector has too few channels for a vector, `folded` takes all of them together.
 
 use super::contract::{Bias, Family, TileCall};
 use super::conv::{image_output, spatial_strides};
@@ -26,6 +26,9 @@ impl Lower<'_> {
         let weight = sizes(graph, node.operands[1]);
         let rows = spatial_strides(&x);
         let channels = self.input_channels(id, &x, a.groups)?;
+        if self.folded_transpose(id, a, &x, &channels, &out)? {
+            return Ok(());
+        }
         let kernel: i64 = weight[2..].iter().product();
         let bias = node.own_operands().get(2).copied();
         let (mut calls, mut empty) = (vec![], vec![]);

@@ -146,21 +146,25 @@ fn fill(
             let at = arena.at(offset + range.start * 4).cast::<f32>();
             // Safety: the range lies inside the pack, whose bytes lie inside the arena; each group is taken by one thread.
             let packed = unsafe { std::slice::from_raw_parts_mut(at, range.len()) };
-            let source = pack.format.source_range(*group);
+            let mut pieces =
+                (0..pack.format.pieces(*group)).map(|p| (p, pack.format.piece_source(*group, p)));
             let done = match &pack.source {
                 // What is copied as it is needs no buffer between.
                 PackSource::Value(value) if matches!(pack.format, PackFormat::Raw { .. }) => {
-                    reader.read(*value, source.start, packed)
+                    reader.read(*value, range.start, packed)
                 }
-                PackSource::Value(value) => {
+                PackSource::Value(value) => pieces.try_for_each(|(piece, source)| {
                     buffer.resize(source.len(), 0.0);
-                    reader.read(*value, source.start, &mut buffer).map(|()| {
-                        pack.format.pack_group(*group, &buffer, packed);
-                    })
-                }
+                    reader.read(*value, source.start, &mut buffer)?;
+                    pack.format.pack_piece(*group, piece, &buffer, packed);
+                    Ok(())
+                }),
                 PackSource::Literal(literal) => {
-                    let values: Vec<f32> = source.map(|i| literal.get_f64(i).unwrap_or(0.0) as f32).collect();
-                    pack.format.pack_group(*group, &values, packed);
+                    for (piece, source) in pieces {
+                        let values: Vec<f32> =
+                            source.map(|i| literal.get_f64(i).unwrap_or(0.0) as f32).collect();
+                        pack.format.pack_piece(*group, piece, &values, packed);
+                    }
                     Ok(())
                 }
             };
