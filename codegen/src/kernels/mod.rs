@@ -7,6 +7,7 @@ pub mod math;
 pub mod nest;
 pub mod program;
 pub mod window;
+pub mod winograd;
 
 use crate::emit::{self, Code, EmitError};
 use crate::tile::Function;
@@ -19,6 +20,7 @@ pub fn generate(descriptor: &Descriptor, target: &Target) -> Result<Function, Em
     Ok(match descriptor {
         Descriptor::Contract(kernel) => contract::generate(kernel, target),
         Descriptor::Window(kernel) => window::generate(kernel, target),
+        Descriptor::Winograd(kernel) => winograd::generate(kernel, target),
         Descriptor::Nest(kernel) => nest::generate(kernel, target),
     })
 }

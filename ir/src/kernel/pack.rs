@@ -4,7 +4,7 @@
 //! known source ranges, so that a large weight is generated or read, and packed, group by group and in parallel
 //! without a second full copy. Positions that no source element maps to are zero.
 
-use super::{Illegal, require};
+use super::{Illegal, WinogradPack, require};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -17,6 +17,7 @@ pub enum PackFormat {
     },
     Channels(ChannelPack),
     Weights(WeightPack),
+    Winograd(WinogradPack),
 }
 
 /// A vector per channel for `contract` and `window`: each group of channels padded with zeros to whole tiles.
@@ -79,6 +80,7 @@ impl PackFormat {
             PackFormat::Raw { elements } => (*elements as usize).div_ceil(RAW_GROUP).max(1),
             PackFormat::Channels(pack) => pack.groups as usize,
             PackFormat::Weights(pack) => pack.groups as usize * pack.channel_groups(),
+            PackFormat::Winograd(pack) => pack.groups(),
         }
     }
 
@@ -88,6 +90,7 @@ impl PackFormat {
             PackFormat::Raw { elements } => RAW_GROUP.min(*elements as usize),
             PackFormat::Channels(pack) => (pack.channels as usize).next_multiple_of(pack.width as usize),
             PackFormat::Weights(pack) => pack.steps() * pack.inner as usize * pack.width(),
+            PackFormat::Winograd(pack) => pack.group_len(),
         }
     }
 
@@ -96,7 +99,9 @@ impl PackFormat {
         let start = group * self.group_len();
         match self {
             PackFormat::Raw { elements } => start..(start + RAW_GROUP).min(*elements as usize),
-            PackFormat::Channels(_) | PackFormat::Weights(_) => start..start + self.group_len(),
+            PackFormat::Channels(_) | PackFormat::Weights(_) | PackFormat::Winograd(_) => {
+                start..start + self.group_len()
+            }
         }
     }
 
@@ -109,6 +114,7 @@ impl PackFormat {
                 if pack.broadcast { 0..1 } else { group * channels..(group + 1) * channels }
             }
             PackFormat::Weights(pack) => pack.source_range(group),
+            PackFormat::Winograd(pack) => pack.source_range(group),
         }
     }
 
@@ -122,6 +128,7 @@ impl PackFormat {
                 .iter()
                 .map(|&extent| extent as usize)
                 .product(),
+            PackFormat::Winograd(pack) => pack.source_len(),
         }
     }
 
@@ -140,6 +147,7 @@ impl PackFormat {
                 padding.fill(0.0);
             }
             PackFormat::Weights(pack) => pack.pack_group(group, source, packed),
+            PackFormat::Winograd(pack) => pack.pack_group(source, packed),
         }
     }
 
@@ -170,6 +178,7 @@ impl PackFormat {
                     pack.source_taps
                 );
             }
+            PackFormat::Winograd(pack) => pack.validate()?,
         }
         Ok(())
     }
