@@ -7,9 +7,9 @@ use crate::variants::Variants;
 use crate::{specialise, weights};
 use rectify_ir::bind::Bindings;
 use rectify_ir::graph::{Graph, Stage};
-use rectify_ir::plan::Plan;
+use rectify_ir::plan::{Algorithm, Plan};
 use rectify_ir::target::{Level, Target};
-use rectify_passes as passes;
+use rectify_passes::{self as passes, ConvPolicy};
 use rectify_runtime::Pool;
 use rectify_runtime::cpu;
 use rectify_runtime::packs::Parameters;
@@ -70,6 +70,7 @@ pub(crate) struct Options {
     pub target: Option<Level>,
     pub precision: Precision,
     pub flush_denormals: bool,
+    pub convolutions: ConvPolicy,
     pub pool: Option<Pool>,
     pub sizes: Bindings,
     pub cache_bytes: usize,
@@ -86,6 +87,7 @@ impl<'m> Compiler<'m> {
             target: None,
             precision: Precision::Highest,
             flush_denormals: false,
+            convolutions: ConvPolicy::Cheapest,
             pool: None,
             sizes: Bindings::new(),
             cache_bytes: CACHE_BYTES,
@@ -134,6 +136,22 @@ impl<'m> Compiler<'m> {
     #[must_use]
     pub fn flush_denormals(mut self, flush: bool) -> Self {
         self.options.flush_denormals = flush;
+        self
+    }
+
+    /// Whether convolutions may be computed by Winograd's minimal filtering, where that is faster. They may if this is
+    /// not called. It rounds in another order, with errors of the same size, and spreads an infinity over a tile.
+    #[must_use]
+    pub fn winograd(mut self, allowed: bool) -> Self {
+        self.options.convolutions =
+            if allowed { ConvPolicy::Cheapest } else { ConvPolicy::Only(Algorithm::Direct) };
+        self
+    }
+
+    /// Computes convolutions by this algorithm wherever it can, whatever it costs: for measurements and tests.
+    #[must_use]
+    pub fn convolutions(mut self, algorithm: Algorithm) -> Self {
+        self.options.convolutions = ConvPolicy::Only(algorithm);
         self
     }
 
@@ -247,7 +265,8 @@ impl<'m> Compiler<'m> {
     pub fn plan(&self) -> Result<Plan, Error> {
         let rewritten = self.optimize(None)?;
         let target = target(self.options.target)?;
-        Ok(specialise::plan(&rewritten.graph, &target, &self.options.sizes)?.1)
+        let options = &self.options;
+        Ok(specialise::plan(&rewritten.graph, &target, options.convolutions, &options.sizes)?.1)
     }
 
     fn check_options(&self) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use rectify_ir::Graph;
 use rectify_ir::bind::{self, Bindings};
 use rectify_ir::plan::Plan;
 use rectify_ir::target::Target;
-use rectify_passes::lower::{self, LowerError};
+use rectify_passes::lower::{self, ConvPolicy, LowerError};
 use rectify_runtime::packs::PackError;
 use rectify_runtime::profile::Profile;
 use rectify_runtime::session::{Code, Executable, RunError, RunOptions, Session};
@@ -42,7 +42,7 @@ const MAX_IDLE: usize = 4;
 impl Specialisation {
     pub fn new(inner: &Inner, sizes: Bindings) -> Result<Specialisation, Error> {
         let start = Instant::now();
-        let (graph, plan) = plan(&inner.graph, inner.kernels.target(), &sizes)?;
+        let (graph, plan) = plan(&inner.graph, inner.kernels.target(), inner.options.convolutions, &sizes)?;
         let plan = Arc::new(plan);
         let planned = Instant::now();
         let kernels =
@@ -111,9 +111,14 @@ impl Specialisation {
 const MAX_ARENA_BYTES: u64 = 4 << 30;
 
 /// The graph at known sizes, and its plan.
-pub(crate) fn plan(graph: &Graph, target: &Target, sizes: &Bindings) -> Result<(Graph, Plan), Error> {
+pub(crate) fn plan(
+    graph: &Graph,
+    target: &Target,
+    convolutions: ConvPolicy,
+    sizes: &Bindings,
+) -> Result<(Graph, Plan), Error> {
     let graph = bind::bind(graph, sizes)?;
-    let mut plan = lower::lower(&graph, target).map_err(|error| match error {
+    let mut plan = lower::lower_with(&graph, target, convolutions).map_err(|error| match error {
         LowerError::Illegal { .. } | LowerError::Unbound { .. } => Error::internal("lowering", error),
         LowerError::Empty { .. }
         | LowerError::ElementType { .. }

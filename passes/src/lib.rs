@@ -18,5 +18,5 @@ pub mod pipeline;
 
 pub use init_analysis::{InitReport, InitWarning, explain_init};
 pub use log::{Log, PassLog, Reason, Refusal};
-pub use lower::{LowerError, lower};
+pub use lower::{ConvPolicy, LowerError, lower, lower_with};
 pub use pipeline::{Optimized, Options, PASSES, ParamValues, PassError, optimize};

@@ -3,11 +3,12 @@
 use rectify_ir::bind::{Bindings, bind};
 use rectify_ir::graph::Graph;
 use rectify_ir::interp::{Tensors, eval_all};
+use rectify_ir::kernel::Descriptor;
 use rectify_ir::lang::compile_text;
-use rectify_ir::plan::{Pack, PackSource, Plan, testing::execute, verify};
+use rectify_ir::plan::{Algorithm, Pack, PackSource, Plan, testing::execute, verify};
 use rectify_ir::target::{Level, Target};
 use rectify_ir::testing::{self, random_bindings, random_graph, random_inputs, random_param};
-use rectify_passes::{lower, optimize};
+use rectify_passes::{ConvPolicy, lower_with, optimize};
 
 const SEEDS: u64 = 150;
 
@@ -23,8 +24,19 @@ fn check_on(
     seed: u64,
     change: impl Fn(Tensors<f64>) -> Tensors<f64>,
 ) -> Plan {
+    check_with(target, ConvPolicy::Cheapest, graph, bindings, seed, change)
+}
+
+fn check_with(
+    target: &Target,
+    policy: ConvPolicy,
+    graph: &Graph,
+    bindings: &Bindings,
+    seed: u64,
+    change: impl Fn(Tensors<f64>) -> Tensors<f64>,
+) -> Plan {
     let bound = bind(graph, bindings).unwrap_or_else(|e| panic!("{e}"));
-    let plan = lower(&bound, target).unwrap_or_else(|e| panic!("{e}\n{bound}"));
+    let plan = lower_with(&bound, target, policy).unwrap_or_else(|e| panic!("{e}\n{bound}"));
     verify(&plan).unwrap_or_else(|e| panic!("{e}\n{plan}\n{bound}"));
     let inputs: Tensors<f64> = change(random_inputs(&bound, &Bindings::new(), seed));
     let trace = eval_all(&bound, &inputs, &mut |g, id| random_param(g, id, seed))
@@ -396,4 +408,70 @@ fn elementwise_and_norms() {
     }
     check_text("x: f32[3, 1], y: f32[1, 4]", "x * y + 2");
     check_text("x: f32[2, 4, 3, 3], y: f32[3]", "(x |> conv(4, kernel: 1)) - y");
+}
+
+/// Lowers a model of one result with F2 and with F4 and checks both; says how many steps are Winograd's.
+fn winograd_steps(inputs: &str, body: &str) -> usize {
+    let text = format!("rect 1\nmodel m({inputs}) {{\n{body}\n}}\n");
+    let graph = compile_text("test.rect", &text).unwrap_or_else(|e| panic!("{e}"));
+    let graph = optimize(&graph, &Default::default()).unwrap_or_else(|e| panic!("{e}")).graph;
+    let mut counts = vec![];
+    for lanes in [4, 8, 16] {
+        for algorithm in [Algorithm::WinogradF2, Algorithm::WinogradF4] {
+            let target = Target { lanes, ..Target::new(Level::X86V4) };
+            let policy = ConvPolicy::Only(algorithm);
+            let plan = check_with(&target, policy, &graph, &Bindings::new(), 3, |inputs| inputs);
+            let kernels = plan.steps.iter().map(|s| plan.kernel(s.kernel));
+            counts.push(kernels.filter(|k| matches!(k, Descriptor::Winograd(_))).count());
+        }
+    }
+    assert!(counts.iter().all(|n| *n == counts[0]), "{counts:?}");
+    counts[0]
+}
+
+#[test]
+fn winograd_fires() {
+    for (x, op) in [
+        ("2, 16, 9, 7", "conv(16, kernel: 1) |> conv(20, kernel: 3, pad: 1) |> prelu |> conv(8, kernel: 1)"),
+        ("1, 16, 4, 4", "conv(16, kernel: 1) |> conv(16, kernel: 3) |> sigmoid |> conv(8, kernel: 1)"),
+        (
+            "1, 16, 3, 11",
+            "conv(16, kernel: 1) |> conv(16, kernel: 3, pad: [2, 0, 1, 1]) |> conv(8, kernel: 1)",
+        ),
+        ("1, 32, 1, 1", "conv(32, kernel: 1) |> conv(16, kernel: 3, pad: 1) |> conv(8, kernel: 1)"),
+    ] {
+        assert_eq!(winograd_steps(&format!("x: f32[{x}]"), &format!("x |> {op}")), 1, "{op}");
+    }
+    let residual = "let a = x |> conv(16, kernel: 1)\n((a |> conv(16, kernel: 3, pad: 1)) + a) |> relu |> conv(4, kernel: 1)";
+    assert_eq!(winograd_steps("x: f32[2, 16, 6, 5]", residual), 1);
+}
+
+#[test]
+fn winograd_refuses() {
+    for op in [
+        "conv(16, kernel: 3, pad: 1, stride: 2)",
+        "conv(16, kernel: 3, pad: 2, dilation: 2)",
+        "conv(16, kernel: 3, pad: 1, groups: 2)",
+        "conv(16, kernel: 3, pad: 1, groups: 16)",
+        "conv(16, kernel: [3, 1], pad: [1, 0, 1, 0])",
+        "conv(16, kernel: 5, pad: 2)",
+    ] {
+        let body = format!("x |> conv(16, kernel: 1) |> {op} |> conv(8, kernel: 1)");
+        assert_eq!(winograd_steps("x: f32[1, 16, 9, 7]", &body), 0, "{op}");
+    }
+}
+
+#[test]
+fn winograd_in_random_graphs() {
+    let mut winograds = 0;
+    for seed in 2000..2060 {
+        let graph = random_graph(seed, &testing::Options::default());
+        let graph = optimize(&graph, &Default::default()).unwrap_or_else(|e| panic!("{e}")).graph;
+        let algorithm = [Algorithm::WinogradF2, Algorithm::WinogradF4][seed as usize % 2];
+        let target = Target::new(Level::X86V4);
+        let policy = ConvPolicy::Only(algorithm);
+        let plan = check_with(&target, policy, &graph, &Bindings::new(), seed, |inputs| inputs);
+        winograds += plan.kernels.iter().filter(|k| matches!(k, Descriptor::Winograd(_))).count();
+    }
+    assert!(winograds >= 10, "only {winograds} kernels");
 }

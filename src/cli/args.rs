@@ -1,6 +1,7 @@
 //! Options that every command on a model takes.
 
 use super::failure::Failure;
+use rectify::plan::Algorithm;
 use rectify::{Compiled, Compiler, Model, Precision, TargetLevel};
 use std::io::Read;
 use std::path::PathBuf;
@@ -33,9 +34,12 @@ pub struct ModelArgs {
     /// Precision of f32 products: highest, high or medium
     #[arg(long, default_value_t)]
     pub precision: Precision,
-    /// Forbid Winograd convolutions; this version has none
+    /// Forbid Winograd convolutions
     #[arg(long)]
     pub no_winograd: bool,
+    /// Compute convolutions by this algorithm wherever it can: direct, winograd-f2 or winograd-f4
+    #[arg(long, value_name = "ALGORITHM", value_parser = algorithm, conflicts_with = "no_winograd")]
+    pub convolutions: Option<Algorithm>,
     /// Treat denormal numbers as zero
     #[arg(long)]
     pub flush_denormals: bool,
@@ -80,6 +84,12 @@ impl ModelArgs {
         if let Some(TargetChoice::Level(level)) = self.target {
             compiler = compiler.target(level);
         }
+        if self.no_winograd {
+            compiler = compiler.winograd(false);
+        }
+        if let Some(algorithm) = self.convolutions {
+            compiler = compiler.convolutions(algorithm);
+        }
         if let Some(weights) = &self.weights {
             compiler = compiler.weights(weights);
         }
@@ -121,4 +131,13 @@ pub fn level(text: &str) -> Result<TargetChoice, String> {
         return Ok(TargetChoice::Native);
     }
     text.parse().map(TargetChoice::Level).map_err(|e: rectify::UnknownLevel| format!("{e}, native"))
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, String> {
+    match text {
+        "direct" => Ok(Algorithm::Direct),
+        "winograd-f2" => Ok(Algorithm::WinogradF2),
+        "winograd-f4" => Ok(Algorithm::WinogradF4),
+        _ => Err("an algorithm is direct, winograd-f2 or winograd-f4".into()),
+    }
 }

@@ -295,6 +295,8 @@ fn family(kernel: &Descriptor) -> &'static str {
     match kernel {
         Descriptor::Contract(_) => "contract",
         Descriptor::Window(_) => "window",
+        Descriptor::Winograd(kernel) if kernel.outputs == 2 => "winograd F2",
+        Descriptor::Winograd(_) => "winograd F4",
         Descriptor::Nest(_) => "nest",
     }
 }

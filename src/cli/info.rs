@@ -42,7 +42,9 @@ pub fn run(args: &Args) -> Outcome {
         });
         format!("{text:#}\n")
     } else {
-        human(&model, opened.model.origin(), &rows, &total.to_string(), total.as_const(), parameters)
+        let origin = opened.model.origin();
+        let text = human(&model, origin, &rows, &total.to_string(), total.as_const(), parameters);
+        text + winograd(args)
     };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
@@ -84,12 +86,20 @@ fn human(
     let _ = write!(
         text,
         "\n{}\n{} parameters ({} MB in f32), {total} multiply-adds\n\
-         precision highest: f32 throughout; no Winograd convolutions in this version\n",
+         precision highest: f32 throughout; ",
         table.render(),
         count(parameters as f64),
         parameters.saturating_mul(4) / 1_000_000,
     );
     text
+}
+
+fn winograd(args: &Args) -> &'static str {
+    if args.model.no_winograd {
+        "no Winograd convolutions\n"
+    } else {
+        "Winograd convolutions where they are faster\n"
+    }
 }
 
 fn port(port: &PortInfo) -> serde_json::Value {

@@ -8,6 +8,7 @@ pub mod nest;
 pub mod program;
 pub mod scalar;
 pub mod window;
+pub mod winograd;
 
 use crate::emit::{self, Code, EmitError};
 use crate::tile::Function;
@@ -20,6 +21,7 @@ pub fn generate(descriptor: &Descriptor, target: &Target) -> Result<Function, Em
     Ok(match descriptor {
         Descriptor::Contract(kernel) => contract::generate(kernel, target),
         Descriptor::Window(kernel) => window::generate(kernel, target),
+        Descriptor::Winograd(kernel) => winograd::generate(kernel, target),
         Descriptor::Nest(kernel) => nest::generate(kernel, target),
     })
 }

@@ -39,6 +39,7 @@ pub struct Call<'a> {
     pub spans: &'a [Span],
     /// The inputs from pointer 1 on, as long as their spans or shorter.
     pub inputs: &'a [Vec<f32>],
+    pub scratch_bytes: usize,
 }
 
 /// The targets that run kernels of so many lanes.
@@ -109,7 +110,7 @@ fn run(call: &Call, target: &Target, kernel: Option<&jit::Kernel>) -> Vec<f32> {
     assert_eq!(buffers.len(), call.spans.len(), "an input per span");
     assert_eq!(buffers.len(), call.kernel.pointers().len(), "a pointer per buffer");
     let pointers: Vec<*mut u8> = buffers.iter_mut().map(|buffer| buffer.as_mut_ptr().cast()).collect();
-    let mut scratch = vec![f32::NAN; call.kernel.scratch_bytes() / 4];
+    let mut scratch = vec![f32::NAN; call.scratch_bytes.div_ceil(4)];
     let function = kernels::generate(call.kernel, target).expect("a legal kernel");
     let region =
         |start: *const u8, bytes: usize, writable: bool| Region { start: start.cast_mut(), bytes, writable };

@@ -5,3 +5,4 @@ mod levels;
 mod math;
 mod nests;
 mod tiles;
+mod winograd;

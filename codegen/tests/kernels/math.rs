@@ -53,6 +53,7 @@ fn apply_with(lanes: u8, program: &Program, columns: &[Vec<f32>]) -> Vec<f32> {
         tasks: args.tasks(&nest),
         spans: &args.spans(&nest),
         inputs: columns,
+        scratch_bytes: Descriptor::Nest(nest.clone()).scratch_bytes(),
     })
 }
 

@@ -25,6 +25,7 @@ impl Problem {
             tasks,
             spans: &spans,
             inputs: &self.inputs,
+            scratch_bytes: kernel.scratch_bytes(),
         });
         let mut written = vec![false; got.len()];
         let outputs = self.nest.output_dims as usize;

@@ -24,7 +24,7 @@ impl Problem {
         match &self.kernel {
             Descriptor::Contract(kernel) => kernel.shape(),
             Descriptor::Window(kernel) => kernel.shape(),
-            Descriptor::Nest(_) => unreachable!("no nests here"),
+            Descriptor::Winograd(_) | Descriptor::Nest(_) => unreachable!("no nests here"),
         }
     }
 
@@ -40,6 +40,7 @@ impl Problem {
             tasks,
             spans: &spans,
             inputs: &self.inputs,
+            scratch_bytes: self.kernel.scratch_bytes(),
         });
         let mut written = vec![false; got.len()];
         let channels = self.args.channels;
@@ -121,7 +122,7 @@ impl Problem {
                     }
                 }
             }
-            Descriptor::Nest(_) => unreachable!("no nests here"),
+            Descriptor::Winograd(_) | Descriptor::Nest(_) => unreachable!("no nests here"),
         }
         let loads: Vec<f64> = shape
             .operands
@@ -146,7 +147,7 @@ impl Problem {
         let program = match &self.kernel {
             Descriptor::Contract(kernel) => &kernel.epilogue,
             Descriptor::Window(kernel) => &kernel.epilogue,
-            Descriptor::Nest(_) => unreachable!("no nests here"),
+            Descriptor::Winograd(_) | Descriptor::Nest(_) => unreachable!("no nests here"),
         };
         program.evaluate(acc, &loads)
     }
@@ -442,8 +443,14 @@ fn packed_convolution_with_residual() {
         [blocked, weights.pack(&w), per_channel.pack(&bias), per_channel.pack(&slope), residual.clone()];
     let descriptor = Descriptor::Contract(kernel.clone());
     let tasks = args.tasks(&shape);
-    let got =
-        run_everywhere(&Call { kernel: &descriptor, args: &block, tasks, spans: &spans, inputs: &buffers });
+    let got = run_everywhere(&Call {
+        kernel: &descriptor,
+        args: &block,
+        tasks,
+        spans: &spans,
+        inputs: &buffers,
+        scratch_bytes: descriptor.scratch_bytes(),
+    });
     for channel in 0..out_blocks * 4 {
         for y in 0..map {
             for column in 0..map {

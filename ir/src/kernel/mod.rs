@@ -14,10 +14,12 @@
 //!
 //! * `pointers`: one per buffer operand. Pointer 0 is the output; the inputs follow in the order that
 //!   [`Descriptor::pointers`] documents. All pointers are aligned to their elements.
-//! * `args`: the argument block made by [`TileArgs::build`] or [`NestArgs::build`] for this descriptor.
+//! * `args`: the argument block made by [`TileArgs::build`], [`WinogradArgs::build`] or
+//!   [`NestArgs::build`] for this descriptor.
 //! * `begin..end`: the flat task range to do. Tasks are independent and write disjoint bytes; their number comes
 //!   from the argument builder and never depends on the thread count, hence neither do the results.
-//! * `scratch`: [`Descriptor::scratch_bytes`] bytes, 64-byte aligned, owned by the calling thread.
+//! * `scratch`: [`Args::scratch_bytes`](crate::plan::Args::scratch_bytes) bytes, 64-byte aligned, owned by the calling
+//!   thread.
 //!
 //! Invariant: pure data and arithmetic. Nothing here knows of machine code, files or threads.
 
@@ -31,6 +33,7 @@ mod tile_args;
 pub mod tiles;
 pub mod tiling;
 pub mod window;
+pub mod winograd;
 
 pub use contract::{Contract, Tile};
 pub use nest::{Access, Compute, Nest, NestArgs, NestOperand, NestStream, NestTable, Reduce, Vectorise};
@@ -38,6 +41,7 @@ pub use pack::{ChannelPack, PackFormat, SourceOrder, SumPack, WeightPack};
 pub use program::{Binary, Constant, Program, Reg, Step, Unary};
 pub use tiles::{Operand, StepArgs, Store, Stream, TaskOrder, TileArgs};
 pub use window::{Window, WindowOp};
+pub use winograd::{Winograd, WinogradArgs, WinogradPack};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -47,6 +51,7 @@ use std::fmt;
 pub enum Descriptor {
     Contract(Contract),
     Window(Window),
+    Winograd(Winograd),
     Nest(Nest),
 }
 
@@ -82,6 +87,7 @@ impl Descriptor {
         match self {
             Descriptor::Contract(kernel) => kernel.validate(),
             Descriptor::Window(kernel) => kernel.validate(),
+            Descriptor::Winograd(kernel) => kernel.validate(),
             Descriptor::Nest(kernel) => kernel.validate(),
         }
     }
@@ -91,15 +97,17 @@ impl Descriptor {
         match self {
             Descriptor::Contract(kernel) => kernel.pointers(),
             Descriptor::Window(kernel) => kernel.pointers(),
+            Descriptor::Winograd(kernel) => kernel.pointers(),
             Descriptor::Nest(kernel) => kernel.pointers(),
         }
     }
 
-    /// Bytes of thread scratch that a call needs.
+    /// Bytes of thread scratch that a call needs, those that depend on arguments apart.
     pub fn scratch_bytes(&self) -> usize {
         match self {
             Descriptor::Contract(kernel) => kernel.scratch_bytes(),
             Descriptor::Window(kernel) => kernel.scratch_bytes(),
+            Descriptor::Winograd(kernel) => kernel.scratch_bytes(),
             Descriptor::Nest(kernel) => kernel.scratch_bytes(),
         }
     }
@@ -110,6 +118,7 @@ impl Descriptor {
         match self {
             Descriptor::Contract(kernel) => kernel.over_read_bytes(),
             Descriptor::Window(kernel) => kernel.over_read_bytes(),
+            Descriptor::Winograd(kernel) => kernel.over_read_bytes(),
             Descriptor::Nest(kernel) => kernel.over_read_bytes(),
         }
     }
@@ -119,6 +128,7 @@ impl Descriptor {
         match self {
             Descriptor::Contract(kernel) => kernel.lanes,
             Descriptor::Window(kernel) => kernel.lanes,
+            Descriptor::Winograd(kernel) => kernel.lanes,
             Descriptor::Nest(kernel) => kernel.lanes,
         }
     }
@@ -129,6 +139,7 @@ impl fmt::Display for Descriptor {
         match self {
             Descriptor::Contract(kernel) => kernel.fmt(f),
             Descriptor::Window(kernel) => kernel.fmt(f),
+            Descriptor::Winograd(kernel) => kernel.fmt(f),
             Descriptor::Nest(kernel) => kernel.fmt(f),
         }
     }
@@ -143,6 +154,12 @@ impl From<Contract> for Descriptor {
 impl From<Window> for Descriptor {
     fn from(kernel: Window) -> Self {
         Descriptor::Window(kernel)
+    }
+}
+
+impl From<Winograd> for Descriptor {
+    fn from(kernel: Winograd) -> Self {
+        Descriptor::Winograd(kernel)
     }
 }
 

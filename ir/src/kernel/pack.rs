@@ -4,7 +4,7 @@
 //! known source ranges, so that a large weight is generated or read, and packed, group by group and in parallel
 //! without a second full copy. Positions that no source element maps to are zero.
 
-use super::{Illegal, require};
+use super::{Illegal, WinogradPack, require};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -18,6 +18,7 @@ pub enum PackFormat {
     Channels(ChannelPack),
     Weights(WeightPack),
     Sums(SumPack),
+    Winograd(WinogradPack),
 }
 
 /// A vector per channel for `contract` and `window`: each group of channels padded with zeros to whole tiles.
@@ -94,6 +95,7 @@ impl PackFormat {
             PackFormat::Channels(pack) => pack.groups as usize,
             PackFormat::Weights(pack) => pack.groups as usize * pack.channel_groups(),
             PackFormat::Sums(pack) => pack.columns.len().div_ceil(pack.width as usize),
+            PackFormat::Winograd(pack) => pack.groups(),
         }
     }
 
@@ -104,6 +106,7 @@ impl PackFormat {
             PackFormat::Channels(pack) => (pack.channels as usize).next_multiple_of(pack.width as usize),
             PackFormat::Weights(pack) => pack.steps() * pack.inner as usize * pack.width(),
             PackFormat::Sums(pack) => pack.rows.len() * pack.width as usize,
+            PackFormat::Winograd(pack) => pack.group_len(),
         }
     }
 
@@ -112,7 +115,7 @@ impl PackFormat {
         let start = group * self.group_len();
         match self {
             PackFormat::Raw { elements } => start..(start + RAW_GROUP).min(*elements as usize),
-            PackFormat::Channels(_) | PackFormat::Weights(_) | PackFormat::Sums(_) => {
+            PackFormat::Channels(_) | PackFormat::Weights(_) | PackFormat::Sums(_) | PackFormat::Winograd(_) => {
                 start..start + self.group_len()
             }
         }
@@ -129,6 +132,7 @@ impl PackFormat {
             PackFormat::Weights(pack) => pack.source_range(group, pack.channels(group).1),
             // All of it: such weights are small.
             PackFormat::Sums(pack) => 0..pack.elements as usize,
+            PackFormat::Winograd(pack) => pack.source_range(group),
         }
     }
 
@@ -143,6 +147,7 @@ impl PackFormat {
                 .map(|&extent| extent as usize)
                 .product(),
             PackFormat::Sums(pack) => pack.elements as usize,
+            PackFormat::Winograd(pack) => pack.source_len(),
         }
     }
 
@@ -150,7 +155,7 @@ impl PackFormat {
     /// was read is still in cache when it is packed.
     pub fn pieces(&self, group: usize) -> usize {
         match self {
-            PackFormat::Raw { .. } | PackFormat::Channels(_) | PackFormat::Sums(_) => 1,
+            PackFormat::Raw { .. } | PackFormat::Channels(_) | PackFormat::Sums(_) | PackFormat::Winograd(_) => 1,
             PackFormat::Weights(pack) => pack.pieces(group),
         }
     }
@@ -158,7 +163,10 @@ impl PackFormat {
     /// The source elements of a piece, within those of its group.
     pub fn piece_source(&self, group: usize, piece: usize) -> Range<usize> {
         match self {
-            PackFormat::Raw { .. } | PackFormat::Channels(_) | PackFormat::Sums(_) => {
+            PackFormat::Raw { .. }
+            | PackFormat::Channels(_)
+            | PackFormat::Sums(_)
+            | PackFormat::Winograd(_) => {
                 self.source_range(group)
             }
             PackFormat::Weights(pack) => pack.source_range(group, pack.piece_channels(group, piece)),
@@ -190,6 +198,7 @@ impl PackFormat {
                     }
                 }
             }
+            PackFormat::Winograd(pack) => pack.pack_group(source, packed),
         }
     }
 
@@ -235,6 +244,7 @@ impl PackFormat {
                     pack.source_taps
                 );
             }
+            PackFormat::Winograd(pack) => pack.validate()?,
         }
         Ok(())
     }

@@ -44,6 +44,26 @@ pub fn accesses(kernel: &Descriptor, args: &Args) -> Vec<Access> {
             let read = i64::from(k.lanes) * 4;
             tile(args, k.lanes, 1, read, true, weights, k.bias, k.store, &k.operands)
         }
+        (Descriptor::Winograd(k), Args::Winograd(args)) => {
+            let (direct, read) = (args.direct(k), i64::from(k.lanes) * 4);
+            let weights = Some(k.tile.vectors);
+            let mut list = tile(
+                &direct,
+                k.lanes,
+                k.tile.vectors,
+                read,
+                false,
+                weights,
+                k.bias,
+                Store::Vector,
+                &k.operands,
+            );
+            let packed = Bytes { runs: vec![(0, args.weight_bytes(k))], dims: vec![] };
+            for access in list.iter_mut().filter(|access| access.pointer == 2) {
+                access.bytes = vec![packed.clone()];
+            }
+            list
+        }
         (Descriptor::Nest(k), Args::Nest(args)) => {
             let outputs = args.output.strides.len();
             let elements = k.elements();
@@ -64,8 +84,10 @@ pub fn accesses(kernel: &Descriptor, args: &Args) -> Vec<Access> {
             }
             list
         }
-        (Descriptor::Contract(_) | Descriptor::Window(_), Args::Nest(_))
-        | (Descriptor::Nest(_), Args::Tile(_)) => vec![],
+        (
+            Descriptor::Contract(_) | Descriptor::Window(_) | Descriptor::Winograd(_) | Descriptor::Nest(_),
+            Args::Tile(_) | Args::Winograd(_) | Args::Nest(_),
+        ) => vec![],
     }
 }
 

@@ -1,6 +1,6 @@
 //! The text form of a plan: ports, memory, packs, kernels and numbered steps.
 
-use super::{Args, Place, Plan, Step};
+use super::{Algorithm, Args, Candidate, Place, Plan, Step};
 use crate::kernel::{Descriptor, TaskOrder};
 use std::fmt;
 
@@ -68,7 +68,19 @@ impl Plan {
         if step.multiply_adds > 0 {
             write!(f, " for {:.3} MMAC", step.multiply_adds as f64 / 1e6)?;
         }
-        writeln!(f, ", {:.1}%", 100.0 * step.cost.flops as f64 / total.max(1) as f64)
+        writeln!(f, ", {:.1}%", 100.0 * step.cost.flops as f64 / total.max(1) as f64)?;
+        let ms = |c: &Candidate| format!("{} {:.4} ms", c.algorithm, c.nanoseconds as f64 / 1e6);
+        if let Some((chosen, others)) = step.candidates.split_first() {
+            write!(f, "      {} estimated", ms(chosen))?;
+            for other in others {
+                match &other.refusal {
+                    Some(refusal) => write!(f, ", not {}: {refusal}", other.algorithm)?,
+                    None => write!(f, ", not {}: slower", ms(other))?,
+                }
+            }
+            writeln!(f)?;
+        }
+        Ok(())
     }
 }
 
@@ -93,9 +105,23 @@ impl fmt::Display for Summary<'_> {
                 };
                 write!(f, ", {order} first by {}", a.strip)?;
             }
+            Args::Winograd(a) => {
+                write!(f, "{:?} pixels x {} channels of {}", a.extents, a.out_channels, a.in_channels)?;
+                write!(f, ", {} tile groups x {} channel groups a task", a.block, a.part)?;
+            }
             Args::Nest(a) => write!(f, "{:?}", a.extents)?,
         }
         write!(f, ", {} tasks", self.args.tasks(self.kernel))
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Algorithm::Direct => "direct",
+            Algorithm::WinogradF2 => "winograd F2",
+            Algorithm::WinogradF4 => "winograd F4",
+        })
     }
 }
 
@@ -125,6 +151,11 @@ impl fmt::Display for Format<'_> {
                 p.vectors,
                 p.lanes,
                 p.inner
+            ),
+            PackFormat::Winograd(p) => write!(
+                f,
+                "winograd F{} [{}, {}] in {} by {}",
+                p.outputs, p.out_channels, p.in_channels, p.width, p.lanes
             ),
         }
     }

@@ -17,7 +17,7 @@ pub use verify::{Violation, verify};
 
 use crate::dtype::DType;
 use crate::graph::{NodeId, Value};
-use crate::kernel::{Cost, Descriptor, Illegal, NestArgs, PackFormat, Span, TileArgs};
+use crate::kernel::{Cost, Descriptor, Illegal, NestArgs, PackFormat, Span, TileArgs, WinogradArgs};
 use crate::literal::Literal;
 use crate::target::Target;
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,7 @@ pub struct Plan {
     pub arena_bytes: usize,
     /// Most bytes alive at one step: no plan with these steps has a smaller arena.
     pub arena_lower_bound_bytes: usize,
-    /// Scratch bytes that each thread needs: the most over all kernels.
+    /// Scratch bytes that each thread needs: the most over all steps.
     pub scratch_bytes: usize,
 }
 
@@ -130,6 +130,30 @@ pub struct Step {
     pub cost: Cost,
     /// Multiply-adds of the operation itself, without padding: what "effective" GFLOP/s count.
     pub multiply_adds: u64,
+    /// Where there was a choice of algorithms: all of them, the chosen one first.
+    #[serde(default)]
+    pub candidates: Vec<Candidate>,
+}
+
+/// An algorithm that could compute a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    Direct,
+    /// Winograd's F(2x2, 3x3).
+    WinogradF2,
+    /// Winograd's F(4x4, 3x3).
+    WinogradF4,
+}
+
+/// An algorithm with what the cost model says of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub algorithm: Algorithm,
+    /// Estimated time on one core of the target.
+    pub nanoseconds: u64,
+    /// Why it is out of the question whatever it costs.
+    pub refusal: Option<String>,
 }
 
 /// A kernel's pointer argument.
@@ -145,6 +169,7 @@ pub struct Pointer {
 pub enum Args {
     /// Of a `Contract` or a `Window`.
     Tile(TileArgs),
+    Winograd(WinogradArgs),
     Nest(NestArgs),
 }
 
@@ -154,8 +179,9 @@ impl Args {
         match (self, kernel) {
             (Args::Tile(args), Descriptor::Contract(k)) => args.build(&k.shape()),
             (Args::Tile(args), Descriptor::Window(k)) => args.build(&k.shape()),
+            (Args::Winograd(args), Descriptor::Winograd(k)) => args.build(k),
             (Args::Nest(args), Descriptor::Nest(k)) => args.build(k),
-            (Args::Tile(_), Descriptor::Nest(_)) | (Args::Nest(_), _) => {
+            (Args::Tile(_) | Args::Winograd(_) | Args::Nest(_), _) => {
                 Err(Illegal(format!("arguments of another family for {kernel}")))
             }
         }
@@ -166,8 +192,17 @@ impl Args {
         match (self, kernel) {
             (Args::Tile(args), Descriptor::Contract(k)) => args.tasks(&k.shape()),
             (Args::Tile(args), Descriptor::Window(k)) => args.tasks(&k.shape()),
+            (Args::Winograd(args), Descriptor::Winograd(k)) => args.tasks(k),
             (Args::Nest(args), Descriptor::Nest(k)) => args.tasks(k),
-            (Args::Tile(_), Descriptor::Nest(_)) | (Args::Nest(_), _) => 0,
+            (Args::Tile(_) | Args::Winograd(_) | Args::Nest(_), _) => 0,
+        }
+    }
+
+    /// Bytes of thread scratch that the call needs.
+    pub fn scratch_bytes(&self, kernel: &Descriptor) -> usize {
+        match (self, kernel) {
+            (Args::Winograd(args), Descriptor::Winograd(k)) => args.scratch_bytes(k),
+            (Args::Tile(_) | Args::Winograd(_) | Args::Nest(_), _) => kernel.scratch_bytes(),
         }
     }
 
@@ -176,8 +211,9 @@ impl Args {
         match (self, kernel) {
             (Args::Tile(args), Descriptor::Contract(k)) => args.spans(&k.shape()),
             (Args::Tile(args), Descriptor::Window(k)) => args.spans(&k.shape()),
+            (Args::Winograd(args), Descriptor::Winograd(k)) => args.spans(k),
             (Args::Nest(args), Descriptor::Nest(k)) => args.spans(k),
-            (Args::Tile(_), Descriptor::Nest(_)) | (Args::Nest(_), _) => vec![],
+            (Args::Tile(_) | Args::Winograd(_) | Args::Nest(_), _) => vec![],
         }
     }
 }

@@ -6,7 +6,8 @@
 use super::{Args, Pack, Place, Plan, Step};
 use crate::kernel::{
     Contract, Descriptor, Nest, NestArgs, NestStream, Operand, Program, Reduce, StepArgs, Store, Stream,
-    TileArgs, Window, WindowOp,
+    TileArgs, Window, WindowOp, Winograd, WinogradArgs,
+    winograd::transform::{both_sides, input_matrix, output_matrix},
 };
 
 /// Memory of one run, by buffer place. Words are f32; unwritten words are NaN, so that reading one shows.
@@ -32,7 +33,14 @@ pub fn execute(plan: &Plan, inputs: &[Vec<f32>], values: &mut dyn FnMut(&Pack) -
             (Descriptor::Contract(k), Args::Tile(args)) => contract(&mut memory, step, k, args),
             (Descriptor::Window(k), Args::Tile(args)) => window(&mut memory, step, k, args),
             (Descriptor::Nest(k), Args::Nest(args)) => nest(&mut memory, step, k, args),
-            (Descriptor::Contract(_) | Descriptor::Window(_) | Descriptor::Nest(_), _) => {
+            (Descriptor::Winograd(k), Args::Winograd(args)) => winograd(&mut memory, step, k, args),
+            (
+                Descriptor::Contract(_)
+                | Descriptor::Window(_)
+                | Descriptor::Winograd(_)
+                | Descriptor::Nest(_),
+                _,
+            ) => {
                 panic!("arguments of another family")
             }
         }
@@ -195,6 +203,52 @@ fn window(m: &mut Memory, step: &Step, k: &Window, args: &TileArgs) {
             };
         }
         t.finish(m, step, group, pixel, channel, acc);
+    });
+}
+
+fn winograd(m: &mut Memory, step: &Step, k: &Winograd, args: &WinogradArgs) {
+    let direct = args.direct(k);
+    let (lanes, width) = (i64::from(k.lanes), i64::from(k.tile.vectors) * i64::from(k.lanes));
+    let first = 3 + usize::from(k.bias);
+    let (store, operands, epilogue) = (Store::Vector, &k.operands, &k.epilogue);
+    let t = Tile { lanes, width, store, operands, epilogue, first, args: &direct };
+    let (size, outputs, sizes) = (k.size(), i64::from(k.outputs), args.sizes(k));
+    let (rows, columns) = (args.extents[1], args.extents[2]);
+    let matrices = (input_matrix(k.outputs), output_matrix(k.outputs));
+    // What a tile reads behind the last window counts as zero.
+    let tile = |m: &Memory, [image, y, x]: [i64; 3], channel: i64| -> Vec<Vec<f64>> {
+        let at = |r: i64, c: i64| {
+            let (r, c) = (y * outputs + r, x * outputs + c);
+            let inside = r < rows + 2 && c < columns + 2;
+            let place = t.offset(&args.input, 0, &[image, r, c], channel, 4);
+            if inside { m.read(step, 1, place) } else { 0.0 }
+        };
+        (0..size).map(|r| (0..size).map(|c| at(r, c)).collect()).collect()
+    };
+    let padded = sizes.in_blocks * lanes;
+    indices(&[args.extents[0], sizes.tile_rows, sizes.tile_columns], &mut |place| {
+        let [image, y, x] = [place[0], place[1], place[2]];
+        let v: Vec<_> = (0..padded).map(|c| both_sides(&matrices.0, &tile(m, [image, y, x], c))).collect();
+        for channel in 0..(args.out_channels + lanes - 1) / lanes * lanes {
+            let mut sums = vec![vec![0.0; size as usize]; size as usize];
+            for position in 0..size * size {
+                let (r, c) = ((position / size) as usize, (position % size) as usize);
+                let row = (channel / width * size * size + position) * padded;
+                for (input, v) in v.iter().enumerate() {
+                    let at = (row + input as i64) * width + channel % width;
+                    sums[r][c] += v[r][c] * m.read(step, 2, 4 * at);
+                }
+            }
+            let bias = if k.bias { m.read(step, 3, t.per_channel(0, channel)) } else { 0.0 };
+            for (r, row) in both_sides(&matrices.1, &sums).into_iter().enumerate() {
+                for (c, value) in row.into_iter().enumerate() {
+                    let (r, c) = (y * outputs + r as i64, x * outputs + c as i64);
+                    if r < rows && c < columns {
+                        t.finish(m, step, 0, &[image, r, c], channel, value + bias);
+                    }
+                }
+            }
+        }
     });
 }
 

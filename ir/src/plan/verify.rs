@@ -12,7 +12,7 @@
 //! 8. every output is written in full;
 //! 9. without a barrier, a step touches no byte that a step since the last barrier writes, and writes none that such
 //!    a step reads;
-//! 10. the scratch suffices for every kernel, and the lower bound does not exceed the arena.
+//! 10. the scratch suffices for every step, and the lower bound does not exceed the arena.
 
 use super::access::{Access, accesses};
 use super::words::{Pattern, Words};
@@ -64,9 +64,6 @@ fn check_tables(plan: &Plan) -> Result<(), Violation> {
         if !seen.insert(kernel) {
             return fail(None, 1, format!("k{i} stands twice"));
         }
-        if kernel.scratch_bytes() > plan.scratch_bytes {
-            return fail(None, 10, format!("k{i} needs {} bytes of scratch", kernel.scratch_bytes()));
-        }
     }
     for (i, buffer) in plan.buffers.iter().enumerate() {
         let exists = match buffer.place {
@@ -95,6 +92,10 @@ fn check_step(plan: &Plan, i: usize, step: &Step) -> Result<(), Violation> {
     }
     if let Err(e) = step.args.build(kernel) {
         return fail(Some(i), 2, format!("{} of {kernel}: {e}", step.label));
+    }
+    let scratch_bytes = step.args.scratch_bytes(kernel);
+    if scratch_bytes > plan.scratch_bytes {
+        return fail(Some(i), 10, format!("{} needs {scratch_bytes} bytes of scratch", step.label));
     }
     for span in step.args.spans(kernel) {
         let pointer = step.pointers[span.pointer];

@@ -10,7 +10,7 @@ use rectify_ir::kernel::{
     Binary, ChannelPack, Contract, Descriptor, Operand, PackFormat, Program, StepArgs, Store, Stream,
     TaskOrder, Tile, TileArgs, Window, WindowOp,
 };
-use rectify_ir::plan::Args;
+use rectify_ir::plan::{Args, Candidate};
 
 /// Which kernel, with what only it has.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,8 @@ pub(crate) struct TileCall {
     pub weights: Option<(StorageId, i64)>,
     pub bias: Bias,
     pub multiply_adds: u64,
+    /// Algorithms that were compared, this one first.
+    pub candidates: Vec<Candidate>,
 }
 
 /// What accumulators start from.
@@ -287,7 +289,7 @@ impl Lower<'_> {
         let cost = match &kernel {
             Descriptor::Contract(k) => k.cost(&args),
             Descriptor::Window(k) => k.cost(&args),
-            Descriptor::Nest(_) => Default::default(),
+            Descriptor::Winograd(_) | Descriptor::Nest(_) => Default::default(),
         };
         let step = DraftStep {
             label: self.label(call.node),
@@ -296,6 +298,7 @@ impl Lower<'_> {
             args: Args::Tile(args),
             cost,
             multiply_adds: call.multiply_adds,
+            candidates: call.candidates.clone(),
             in_place: in_place.map(|k| first + k).collect(),
             fills: None,
             overwrites: false,

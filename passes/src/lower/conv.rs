@@ -7,6 +7,7 @@ use super::operands::TileOutput;
 use super::storage::StorageId;
 use super::view::{Axis, View};
 use super::window::Window;
+use super::winograd::Chosen;
 use super::{Lower, LowerError};
 use rectify_ir::graph::NodeId;
 use rectify_ir::kernel::{PackFormat, SourceOrder, WeightPack, WindowOp};
@@ -59,12 +60,31 @@ impl Lower<'_> {
                 weights: Some((storage, 0)),
                 bias: Bias::of(bias),
                 multiply_adds: products as u64,
+                candidates: vec![],
             });
         }
         let channels = self.input_channels(id, &x, a.groups)?;
         let pixels: i64 = out.shape().iter().enumerate().filter(|(i, _)| *i != 1).map(|(_, n)| n).product();
         let tile = self.tile(pixels, weight[0] / a.groups);
         let output = image_output(&out, a.groups, i64::from(tile.vectors) * self.lanes);
+        let steps = channels.offsets.iter().flat_map(|c| taps.iter().map(move |t| c + t)).collect();
+        let mut call = TileCall {
+            node: id,
+            family: Family::Contract { tile, inner: channels.inner },
+            output,
+            input,
+            input_group: channels.group,
+            input_pixel: pixel,
+            steps,
+            weights: None,
+            bias: Bias::of(bias),
+            multiply_adds: products as u64,
+            candidates: vec![],
+        };
+        match self.winograd(id, a, &x, &call)? {
+            Chosen::Winograd => return Ok(()),
+            Chosen::Direct(candidates) => call.candidates = candidates,
+        }
         let pack = WeightPack {
             groups: a.groups as u32,
             out_channels: (weight[0] / a.groups) as u32,
@@ -76,20 +96,8 @@ impl Lower<'_> {
             vectors: tile.vectors,
             inner: channels.inner as u8,
         };
-        let storage = self.pack_weights(id, weights, pack)?;
-        let steps = channels.offsets.iter().flat_map(|c| taps.iter().map(move |t| c + t)).collect();
-        self.tile_call(TileCall {
-            node: id,
-            family: Family::Contract { tile, inner: channels.inner },
-            output,
-            input,
-            input_group: channels.group,
-            input_pixel: pixel,
-            steps,
-            weights: Some((storage, 0)),
-            bias: Bias::of(bias),
-            multiply_adds: products as u64,
-        })
+        call.weights = Some((self.pack_weights(id, weights, pack)?, 0));
+        self.tile_call(call)
     }
 
     /// The convolution's input with the halo that it asks for.

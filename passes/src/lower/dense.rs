@@ -60,6 +60,7 @@ impl Lower<'_> {
             weights: Some((storage, 0)),
             bias: Bias::of(operands.get(2).copied()),
             multiply_adds: (pixels * weight[0] * weight[1]) as u64,
+            candidates: vec![],
         })
     }
 
@@ -219,6 +220,7 @@ impl Lower<'_> {
             weights: Some((storage, 0)),
             bias: Bias::None,
             multiply_adds: products,
+            candidates: vec![],
         };
         if same_axes {
             return self.tile_call(call);

@@ -35,6 +35,7 @@ mod storage;
 mod transposed;
 mod view;
 mod window;
+mod winograd;
 
 pub use error::LowerError;
 
@@ -43,15 +44,30 @@ use packs::PackKeys;
 use program::NotElementwise;
 use rectify_ir::graph::{Graph, Node, NodeId, Value};
 use rectify_ir::op::{Op, Source};
-use rectify_ir::plan::Plan;
+use rectify_ir::plan::{Algorithm, Plan};
 use rectify_ir::target::Target;
 use rectify_ir::{DType, types::ShapeDisplay};
 use std::collections::{HashMap, HashSet};
 use storage::{Draft, Form, Halo, Home};
 use view::View;
 
+/// Which algorithm computes convolutions that several could.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConvPolicy {
+    /// The one that the cost model finds cheapest.
+    #[default]
+    Cheapest,
+    /// This one wherever it can.
+    Only(Algorithm),
+}
+
 /// Lowers a bound graph. The plan's `bindings` are left empty: they are the caller's, who bound the graph.
 pub fn lower(graph: &Graph, target: &Target) -> Result<Plan, LowerError> {
+    lower_with(graph, target, ConvPolicy::Cheapest)
+}
+
+/// As [`lower`], with a say in the algorithms.
+pub fn lower_with(graph: &Graph, target: &Target, policy: ConvPolicy) -> Result<Plan, LowerError> {
     let order = graph.topo_order();
     let params = graph.param_only();
     for id in order.iter().filter(|id| !params.contains(id)) {
@@ -66,6 +82,7 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Plan, LowerError> {
     let mut lower = Lower {
         graph,
         target,
+        policy,
         lanes,
         layout,
         draft: Draft::new(lanes),
@@ -94,6 +111,7 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Plan, LowerError> {
 struct Lower<'a> {
     graph: &'a Graph,
     target: &'a Target,
+    policy: ConvPolicy,
     lanes: i64,
     layout: Layout,
     draft: Draft,

@@ -336,6 +336,7 @@ impl Parts<'_> {
             args: Args::Nest(args),
             cost,
             multiply_adds: 0,
+            candidates: vec![],
             in_place: self.in_place.clone(),
             fills: None,
             overwrites: false,

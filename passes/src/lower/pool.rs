@@ -86,6 +86,7 @@ impl Lower<'_> {
             weights: None,
             bias: Bias::None,
             multiply_adds: 0,
+            candidates: vec![],
         })
     }
 

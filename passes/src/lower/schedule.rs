@@ -57,6 +57,7 @@ pub(crate) fn finish(
     let barriers = barriers(&draft, &offsets);
     let mut kernels = Vec::new();
     let mut kernel_ids = HashMap::new();
+    let scratch = draft.steps.iter().map(|s| s.args.scratch_bytes(&s.kernel)).max().unwrap_or(0);
     let mut steps = Vec::with_capacity(draft.steps.len());
     for (step, barrier) in draft.steps.into_iter().zip(barriers) {
         let kernel = *kernel_ids.entry(step.kernel).or_insert_with_key(|k| {
@@ -74,6 +75,7 @@ pub(crate) fn finish(
             barrier,
             cost: step.cost,
             multiply_adds: step.multiply_adds,
+            candidates: step.candidates,
         });
     }
     let port = |name: &str, value: Value, buffer: BufferId| {
@@ -95,7 +97,7 @@ pub(crate) fn finish(
         outputs: outputs.collect(),
         buffers,
         packs: draft.packs,
-        scratch_bytes: kernels.iter().map(|k| k.scratch_bytes()).max().unwrap_or(0),
+        scratch_bytes: scratch,
         kernels,
         steps,
         arena_bytes: memory.bytes as usize,

@@ -94,6 +94,7 @@ impl Lower<'_> {
                 weights: Some(weights),
                 bias,
                 multiply_adds: products as u64,
+                candidates: vec![],
             });
         }
         self.tile_calls(id, &calls, &out)

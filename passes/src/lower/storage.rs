@@ -7,7 +7,7 @@ use rectify_ir::DType;
 use rectify_ir::graph::{NodeId, Value};
 use rectify_ir::kernel::{Cost, Descriptor, PackFormat};
 use rectify_ir::literal::Literal;
-use rectify_ir::plan::{Args, Pack, PackId, PackSource};
+use rectify_ir::plan::{Args, Candidate, Pack, PackId, PackSource};
 use std::collections::HashMap;
 
 /// Index of a storage in [`Draft::storages`].
@@ -85,6 +85,8 @@ pub(crate) struct DraftStep {
     pub args: Args,
     pub cost: Cost,
     pub multiply_adds: u64,
+    /// Algorithms that were compared, the chosen one first.
+    pub candidates: Vec<Candidate>,
     /// Operand pointers whose elements the step reads exactly where it writes: the result may take their place.
     pub in_place: Vec<usize>,
     /// The step writes the halo of its storage with this value.

@@ -86,6 +86,7 @@ impl Lower<'_> {
                 weights: Some((storage, 0)),
                 bias: Bias::of(bias),
                 multiply_adds: products as u64,
+                candidates: vec![],
             });
         }
         if empty.is_empty() {

@@ -1,0 +1,294 @@
+//! The choice between direct convolution and Winograd's minimal filtering, and calls of the latter.
+//!
+//! Estimates are cycles of one core of the target: products at a share of the multiply-add peak, or the weights'
+//! way from memory if that takes longer, and the transforms. They depend on sizes and the target's constants alone.
+
+use super::contract::{Bias, Family, TileCall, TileProgram};
+use super::layout::sizes;
+use super::storage::DraftStep;
+use super::view::View;
+use super::{ConvPolicy, Lower, LowerError};
+use rectify_ir::graph::NodeId;
+use rectify_ir::kernel::{
+    Descriptor, Operand, PackFormat, Store, Stream, Tile, Winograd, WinogradArgs, WinogradPack,
+};
+use rectify_ir::op::ConvAttrs;
+use rectify_ir::plan::{Algorithm, Args, Candidate};
+use rectify_ir::target::Target;
+
+/// Cycles a nanosecond, to show estimates as time. The choice does not depend on it.
+const CYCLES_PER_NANOSECOND: f64 = 3.5;
+/// Multiply-add instructions a cycle.
+const MULTIPLY_ADDS: f64 = 2.0;
+/// Share of the peak that the products reach.
+const DIRECT_SHARE: f64 = 0.8;
+const WINOGRAD_SHARE: f64 = 0.8;
+/// Bytes of weights a cycle that come from beyond the second level of cache.
+const WEIGHT_BYTES: f64 = 5.0;
+/// Cycles of a transform for each vector of a tile: loads, stores and arithmetic, there and back to the scratch.
+const INPUT_CYCLES: f64 = 5.0;
+const OUTPUT_CYCLES: f64 = 5.0;
+/// Cycles to bring a vector of V or M from the second level of cache.
+const FAR_CYCLES: f64 = 2.0;
+
+/// Sizes of a 3x3 convolution of stride 1 in channel blocks.
+#[derive(Clone, Copy, Debug)]
+struct Problem {
+    lanes: i64,
+    in_channels: i64,
+    out_channels: i64,
+    /// Images, rows and columns of the output.
+    extents: [i64; 3],
+}
+
+fn over(n: i64, by: i64) -> i64 {
+    (n + by - 1) / by
+}
+
+impl Problem {
+    /// Cycles of the direct convolution with this tile.
+    fn direct(&self, tile: Tile) -> f64 {
+        let width = i64::from(tile.vectors) * self.lanes;
+        let depth = 9 * over(self.in_channels, self.lanes) * self.lanes;
+        let outs = over(self.out_channels, width) * width;
+        let pixels: i64 = self.extents.iter().product();
+        let steps = pixels * depth * outs / self.lanes;
+        let products = steps as f64 / MULTIPLY_ADDS / DIRECT_SHARE;
+        products.max((4 * depth * outs) as f64 / WEIGHT_BYTES)
+    }
+
+    fn tiles(&self, outputs: i64) -> i64 {
+        self.extents[0] * over(self.extents[1], outputs) * over(self.extents[2], outputs)
+    }
+
+    /// Cycles with tiles of `outputs x outputs` and this register tile.
+    fn winograd(&self, outputs: i64, tile: Tile) -> f64 {
+        let positions = (outputs + 2) * (outputs + 2);
+        let height = i64::from(tile.pixels);
+        let width = i64::from(tile.vectors) * self.lanes;
+        let tiles = over(self.tiles(outputs), height) * height;
+        let ins = over(self.in_channels, self.lanes);
+        let outs = over(self.out_channels, width) * i64::from(tile.vectors);
+        let steps = positions * tiles * ins * self.lanes * outs;
+        let products = steps as f64 / MULTIPLY_ADDS / WINOGRAD_SHARE;
+        let weights = 4 * positions * ins * self.lanes * outs * self.lanes;
+        let moved = (positions * tiles) as f64;
+        let transforms = moved * (ins as f64 * INPUT_CYCLES + outs as f64 * OUTPUT_CYCLES);
+        products.max(weights as f64 / WEIGHT_BYTES) + transforms + moved * (ins + outs) as f64 * FAR_CYCLES
+    }
+
+    /// The register tile that wastes least for so many tiles.
+    fn tile(&self, target: &Target, outputs: i64) -> Tile {
+        let candidates: &[(u8, u8)] = match target.vector_registers {
+            32.. => &[(14, 2), (13, 2), (12, 2), (11, 2), (10, 2), (9, 2), (8, 2), (8, 3), (14, 1)],
+            _ => &[(6, 2), (5, 2), (4, 2), (4, 3), (8, 1)],
+        };
+        let cost = |&&(height, vectors): &&(u8, u8)| {
+            let groups = over(self.tiles(outputs), i64::from(height));
+            let rows = over(over(self.out_channels, self.lanes), i64::from(vectors));
+            let products = 2 * i64::from(height) * i64::from(vectors);
+            // Two loads a cycle, a tenth of a tile's products for its start and end.
+            groups * rows * (20 + 10 * products.max(2 * (i64::from(height) + i64::from(vectors))))
+        };
+        let &(pixels, vectors) = candidates.iter().min_by_key(cost).unwrap_or(&(1, 1));
+        Tile { pixels, vectors }
+    }
+}
+
+/// Tasks that divide evenly enough among a few threads.
+const ENOUGH_TASKS: i64 = 16;
+
+/// Tile groups and channel groups of a task. V and M fit the second level of cache where that leaves products enough
+/// for each weight; where it does not, the weights are read once for all tiles.
+fn blocking(kernel: &Winograd, args: &WinogradArgs, target: &Target) -> (i64, i64) {
+    let whole = WinogradArgs { block: i64::MAX, part: i64::MAX, ..args.clone() };
+    let s = whole.sizes(kernel);
+    let positions = kernel.size() * kernel.size();
+    let budget = i64::from(target.l2_bytes) * 3 / 4;
+    let per_group = positions * (s.v_group + s.m_group);
+    // A weight is worth its way from beyond the cache if some fifty tiles use it.
+    let least = over(48, i64::from(kernel.tile.pixels));
+    let weights = positions * s.oc_groups * s.u_position;
+    let cached = weights <= i64::from(target.l2_bytes) / 2;
+    let fitting = (budget / per_group).max(if cached { 1 } else { least });
+    // Blocks of equal length.
+    let blocks = over(s.tile_groups, fitting.min(s.tile_groups).max(1));
+    let mut blocks = blocks.max(1);
+    if s.tile_groups >= ENOUGH_TASKS && blocks < ENOUGH_TASKS && cached {
+        blocks = ENOUGH_TASKS;
+    }
+    let block = over(s.tile_groups, blocks);
+    let blocks = over(s.tile_groups, block);
+    let parts = over(ENOUGH_TASKS, blocks).min(s.oc_groups).max(1);
+    let part = over(s.oc_groups, parts);
+    (block, part)
+}
+
+impl Lower<'_> {
+    /// Emits the convolution by Winograd's algorithm if that is chosen. Else returns the estimates, to show.
+    pub(super) fn winograd(
+        &mut self,
+        id: NodeId,
+        a: &ConvAttrs,
+        x: &View,
+        call: &TileCall,
+    ) -> Result<Chosen, LowerError> {
+        let Some(problem) = self.winograd_problem(id, a, x, call) else { return Ok(Chosen::Direct(vec![])) };
+        let tile = |outputs| problem.tile(self.target, outputs);
+        let Family::Contract { tile: direct_tile, .. } = call.family else {
+            return Ok(Chosen::Direct(vec![]));
+        };
+        let nanoseconds = |cycles: f64| (cycles / CYCLES_PER_NANOSECOND) as u64;
+        let policy = self.policy;
+        let candidate = |algorithm, cycles| Candidate {
+            algorithm,
+            nanoseconds: nanoseconds(cycles),
+            refusal: policy.refuses(algorithm).map(str::to_string),
+        };
+        let mut candidates = vec![
+            candidate(Algorithm::Direct, problem.direct(direct_tile)),
+            candidate(Algorithm::WinogradF2, problem.winograd(2, tile(2))),
+            candidate(Algorithm::WinogradF4, problem.winograd(4, tile(4))),
+        ];
+        candidates.sort_by_key(|c| (c.refusal.is_some(), c.nanoseconds));
+        let outputs = match candidates[0].algorithm {
+            Algorithm::Direct => return Ok(Chosen::Direct(candidates)),
+            Algorithm::WinogradF2 => 2u8,
+            Algorithm::WinogradF4 => 4,
+        };
+        let tile = tile(i64::from(outputs));
+        // The program's per-channel operands are packed for this kernel's tile.
+        let mut call = call.clone();
+        call.output.width = i64::from(tile.vectors) * self.lanes;
+        match self.tile_program(&call, true, None)? {
+            Some(program) => {
+                self.emit_winograd(&call, x, &problem, outputs, tile, program, candidates)?;
+                Ok(Chosen::Winograd)
+            }
+            None => {
+                let refusal = "its epilogue has operands that cannot be addressed by pixel and channel";
+                for c in candidates.iter_mut().filter(|c| c.algorithm != Algorithm::Direct) {
+                    c.refusal = Some(refusal.to_string());
+                }
+                candidates.sort_by_key(|c| (c.refusal.is_some(), c.nanoseconds));
+                Ok(Chosen::Direct(candidates))
+            }
+        }
+    }
+
+    /// The convolution's sizes, if it is one that minimal filtering computes.
+    fn winograd_problem(&self, id: NodeId, a: &ConvAttrs, x: &View, call: &TileCall) -> Option<Problem> {
+        let weight = sizes(self.graph, self.graph.node(id).operands[1]);
+        let ones = |v: &[i64]| v.iter().all(|n| *n == 1);
+        let fits = weight[2..] == [3, 3]
+            && ones(&a.stride.iter().map(|n| i64::from(*n)).collect::<Vec<_>>())
+            && ones(&a.dilation.iter().map(|n| i64::from(*n)).collect::<Vec<_>>())
+            && a.groups == 1
+            && self.layout.is_param(self.graph.node(id).operands[1])
+            && self.is_blocked(x)
+            && call.input_pixel.get(2) == Some(&(4 * self.lanes))
+            && matches!(call.output.store(self.lanes), Some((Store::Vector, _)));
+        let shape = call.output.view.shape();
+        fits.then(|| Problem {
+            lanes: self.lanes,
+            in_channels: weight[1],
+            out_channels: weight[0],
+            extents: [shape[0], shape[2], shape[3]],
+        })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one decision")]
+    fn emit_winograd(
+        &mut self,
+        call: &TileCall,
+        x: &View,
+        problem: &Problem,
+        outputs: u8,
+        tile: Tile,
+        program: TileProgram,
+        candidates: Vec<Candidate>,
+    ) -> Result<(), LowerError> {
+        let Some((_, results)) = call.output.store(self.lanes) else {
+            return Err(self.unsupported(call.node, "its result cannot be addressed by pixel and channel"));
+        };
+        let bias = match call.bias {
+            Bias::Value(value) if self.layout.is_param(value) => Some(value),
+            Bias::Value(_) | Bias::Packed(..) | Bias::None => None,
+        };
+        let kinds: Vec<Operand> = program.operands.iter().map(|o| o.kind).collect();
+        let kernel = Winograd {
+            lanes: self.lanes as u8,
+            outputs,
+            tile,
+            bias: bias.is_some(),
+            operands: kinds,
+            epilogue: program.program,
+        };
+        let stream =
+            |block: i64, pixel: &[i64]| Stream { base: 0, group: 0, block, lane: 4, pixel: pixel.to_vec() };
+        let mut args = WinogradArgs {
+            in_channels: problem.in_channels,
+            out_channels: problem.out_channels,
+            extents: problem.extents,
+            block: 1,
+            part: 1,
+            input: stream(super::conv::block_stride(&x.axes[1]), &call.input_pixel),
+            output: stream(results.block, &results.pixel),
+            operands: program.operands.iter().map(|o| stream(o.lanes.block, &o.lanes.pixel)).collect(),
+        };
+        (args.block, args.part) = blocking(&kernel, &args, self.target);
+        let pack = WinogradPack {
+            out_channels: problem.out_channels as u32,
+            in_channels: problem.in_channels as u32,
+            outputs,
+            lanes: self.lanes as u8,
+            width: call.output.width as u32,
+        };
+        let weights = self.graph.node(call.node).operands[1];
+        let mut pointers = vec![
+            (call.output.view.storage, call.output.view.base),
+            call.input,
+            (self.pack(weights, PackFormat::Winograd(pack)), 0),
+        ];
+        if let Some(bias) = bias {
+            let packed = self.channel_pack(bias, 1, problem.out_channels, call.output.width);
+            pointers.push((packed, 0));
+        }
+        let first = pointers.len();
+        pointers.extend(program.operands.iter().map(|o| (o.storage, o.base)));
+        let in_place = (0..program.operands.len()).filter(|k| program.operands[*k].in_place);
+        let step = DraftStep {
+            label: self.label(call.node),
+            node: call.node,
+            pointers,
+            cost: args.cost(&kernel),
+            args: Args::Winograd(args),
+            multiply_adds: call.multiply_adds,
+            in_place: in_place.map(|k| first + k).collect(),
+            fills: None,
+            overwrites: false,
+            kernel: Descriptor::Winograd(kernel),
+            candidates,
+        };
+        self.draft.push(step)
+    }
+}
+
+/// What became of a convolution.
+pub(super) enum Chosen {
+    /// Its step is emitted.
+    Winograd,
+    /// It is to be computed directly; what was compared, if anything was.
+    Direct(Vec<Candidate>),
+}
+
+impl ConvPolicy {
+    fn refuses(self, algorithm: Algorithm) -> Option<&'static str> {
+        let forbidden = "forbidden by an option";
+        match (self, algorithm) {
+            (ConvPolicy::Cheapest, _) => None,
+            (ConvPolicy::Only(only), _) if only == algorithm => None,
+            (ConvPolicy::Only(_), _) => Some(forbidden),
+        }
+    }
+}
