@@ -10,6 +10,7 @@ mod edit;
 mod fold_constants;
 mod fold_init;
 mod fuse_epilogues;
+pub mod gradient;
 mod identities;
 pub mod init_analysis;
 pub mod log;

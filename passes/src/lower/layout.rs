@@ -152,6 +152,7 @@ impl Forms<'_> {
             Op::Input
             | Op::Param(_)
             | Op::Const(_)
+            | Op::ConvWeightGrad { .. }
             | Op::Dense
             | Op::MatMul
             | Op::Spp { .. }
@@ -168,7 +169,7 @@ impl Forms<'_> {
             Op::ConvTranspose(a) => {
                 blocked(2 * channels >= self.lanes && (a.groups == 1 || aligned(channels / a.groups)))
             }
-            Op::MaxPool(_) | Op::AvgPool { .. } => blocked(true),
+            Op::MaxPool(_) | Op::MaxPoolGrad(_) | Op::AvgPool { .. } => blocked(true),
             Op::Unary(_)
             | Op::Binary(_)
             | Op::Select
@@ -268,6 +269,7 @@ fn share(layout: &mut Layout, graph: &Graph, params: &HashSet<NodeId>, id: NodeI
         | Op::Const(_)
         | Op::Conv(_)
         | Op::ConvTranspose(_)
+        | Op::ConvWeightGrad { .. }
         | Op::Dense
         | Op::MatMul
         | Op::Unary(_)
@@ -277,6 +279,7 @@ fn share(layout: &mut Layout, graph: &Graph, params: &HashSet<NodeId>, id: NodeI
         | Op::LayerNorm { .. }
         | Op::InstanceNorm { .. }
         | Op::MaxPool(_)
+        | Op::MaxPoolGrad(_)
         | Op::AvgPool { .. }
         | Op::Spp { .. }
         | Op::Softmax { .. }

@@ -24,6 +24,7 @@ mod norm;
 mod operands;
 mod packs;
 mod pool;
+mod pool_grad;
 mod program;
 mod reduce;
 mod resize;
@@ -32,6 +33,7 @@ mod shuffle;
 mod storage;
 mod transposed;
 mod view;
+mod weight_grad;
 mod window;
 
 pub use error::LowerError;
@@ -110,6 +112,7 @@ impl Lower<'_> {
             Op::Conv(_) if self.layout.is_shuffled(id) => Ok(()),
             Op::Conv(a) => self.conv(id, a),
             Op::ConvTranspose(a) => self.conv_transpose(id, a),
+            Op::ConvWeightGrad { conv, kernel } => self.conv_weight_grad(id, conv, kernel),
             Op::Dense => self.dense(id),
             Op::MatMul => self.matmul(id),
             Op::Dropout { .. } | Op::Map if node.epilogue.is_none() => self.identity(id),
@@ -124,6 +127,7 @@ impl Lower<'_> {
             Op::LayerNorm { axis, eps } => self.layer_norm(id, *axis, eps.0),
             Op::InstanceNorm { eps } => self.instance_norm(id, eps.0),
             Op::MaxPool(a) => self.max_pool(id, a),
+            Op::MaxPoolGrad(a) => self.max_pool_grad(id, a),
             Op::AvgPool { pool, count_include_pad } => self.avg_pool(id, pool, *count_include_pad),
             Op::Spp { bins } => self.spp(id, bins),
             Op::Softmax { axis } => self.softmax(id, *axis),
