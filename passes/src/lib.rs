@@ -16,6 +16,7 @@ pub mod init_analysis;
 pub mod log;
 pub mod lower;
 pub mod pipeline;
+pub mod training;
 
 pub use init_analysis::{InitReport, InitWarning, explain_init};
 pub use log::{Log, PassLog, Reason, Refusal};

@@ -42,12 +42,20 @@ pub fn gradient(graph: &mut Graph, result: Value, by: &[Value]) -> Result<Vec<Op
     if ty.rank() != 0 || !ty.dtype.is_float() {
         return Err(GradientError::NotScalar { result: ty.to_string() });
     }
+    let one = graph.push_const(1.0);
+    pullback(graph, &[(result, one)], by)
+}
+
+/// As [`gradient`], from values whose derivatives are known: each with its own, of its type.
+pub fn pullback(
+    graph: &mut Graph,
+    from: &[(Value, Value)],
+    by: &[Value],
+) -> Result<Vec<Option<Value>>, GradientError> {
     let order = graph.topo_order();
     let active = active(graph, &order, by);
     let mut gradients: HashMap<Value, Value> = HashMap::new();
-    if active.contains(&result.node) {
-        gradients.insert(result, graph.push_const(1.0));
-    }
+    gradients.extend(from.iter().copied().filter(|(value, _)| active.contains(&value.node)));
     for node in order.into_iter().rev().filter(|n| active.contains(n)) {
         let results = graph.node(node).types.len() as u32;
         let incoming: Vec<Option<Value>> =

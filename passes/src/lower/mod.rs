@@ -47,7 +47,7 @@ use rectify_ir::plan::Plan;
 use rectify_ir::target::Target;
 use rectify_ir::{DType, types::ShapeDisplay};
 use std::collections::HashMap;
-use storage::{Draft, Form, Halo, Home};
+use storage::{Draft, Form, Halo, Home, StorageId};
 use view::View;
 
 /// Lowers a bound graph. The plan's `bindings` are left empty: they are the caller's, who bound the graph.
@@ -72,6 +72,7 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Plan, LowerError> {
         views: HashMap::new(),
         roots: HashMap::new(),
         copies: HashMap::new(),
+        channels: HashMap::new(),
         keys: PackKeys::default(),
     };
     for (index, id) in graph.inputs().iter().enumerate() {
@@ -100,6 +101,8 @@ struct Lower<'a> {
     /// Storages of roots, as the view of the root itself.
     roots: HashMap<Value, View>,
     copies: HashMap<(Value, Form, demand::Fill), View>,
+    /// Computed vectors of channels in tiles, by groups and width.
+    channels: HashMap<(Value, i64, i64), StorageId>,
     keys: PackKeys,
 }
 
