@@ -162,7 +162,10 @@ impl Forms<'_> {
             | Op::Gather { .. }
             | Op::GatherElements { .. } => Form::Plain,
             Op::Conv(a) => {
-                let depthwise = sizes(self.graph, node.operands[1])[1] == 1 && a.groups == channels;
+                // Computed weights make no windows: their groups write single channels.
+                let depthwise = self.layout.is_param(node.operands[1])
+                    && sizes(self.graph, node.operands[1])[1] == 1
+                    && a.groups == channels;
                 let groups_fit = a.groups == 1 || aligned(channels / a.groups);
                 blocked(depthwise || (2 * channels >= self.lanes && groups_fit))
             }

@@ -164,7 +164,7 @@ impl Lower<'_> {
         let per_group = out.group_axis.is_none() || out.groups == 1;
         let along = (0..size.len()).find(|i| load.places[*i] == out.channel && size[*i] > 1);
         if let Some(at) =
-            along.filter(|_| !self.layout.is_param(load.value) && store == Store::Vector && per_group)
+            along.filter(|_| !self.layout.is_param(load.value) && store != Store::Strided && per_group)
             && (0..size.len()).all(|i| i == at || size[i] == 1)
         {
             let storage = self.channels_at_run_time(load.value, at, out)?;
