@@ -59,6 +59,8 @@ pub fn multiply_adds(graph: &Graph, node: &Node) -> Result<Dim, DimError> {
         Op::Conv(_) => out.mul(&Dim::product(&shape(1)[1..])?),
         // Each input element meets all of the weight but its own channel's axis.
         Op::ConvTranspose(_) => Dim::product(shape(0))?.mul(&Dim::product(&shape(1)[1..])?),
+        // Each element of the gradient meets a group's channels under each element of the kernel.
+        Op::ConvWeightGrad { .. } => Dim::product(shape(1))?.mul(&Dim::product(&node.types[0].shape[1..])?),
         Op::Dense => out.mul(&shape(1)[1]),
         Op::MatMul => match shape(0).last() {
             Some(inner) => out.mul(inner),
@@ -79,6 +81,7 @@ pub fn multiply_adds(graph: &Graph, node: &Node) -> Result<Dim, DimError> {
         | Op::LayerNorm { .. }
         | Op::InstanceNorm { .. }
         | Op::MaxPool(_)
+        | Op::MaxPoolGrad(_)
         | Op::AvgPool { .. }
         | Op::Spp { .. }
         | Op::Softmax { .. }

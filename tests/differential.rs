@@ -2,8 +2,12 @@
 //! passes, agrees with the reference interpreter on the graph as written.
 
 use rectify::compare::Comparison;
-use rectify::{Model, Tensor, pass_names};
+use rectify::{Bindings, Model, Tensor, pass_names};
+use rectify_ir::bind::bind;
+use rectify_ir::graph::{Graph, Output, Value};
+use rectify_ir::op::{Binary, Op, ReduceKind};
 use rectify_ir::testing::{Options, random_bindings, random_graph, random_inputs};
+use rectify_passes::gradient::gradient;
 
 /// Levels from plain SSE2 to fused multiply-add; those that this machine lacks are left out.
 const LEVELS: [&str; 4] = ["x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4"];
@@ -70,4 +74,89 @@ fn every_prefix_of_the_passes_agrees_with_the_interpreter() {
             check(seed, None, Some(pass));
         }
     }
+}
+
+/// The graph with the gradients of the sum of its first output as further outputs.
+fn with_gradients(mut graph: Graph) -> Option<Graph> {
+    let result = graph.outputs[0].value;
+    let axes = (0..graph.ty(result).rank()).collect();
+    let square = graph.push(Op::Binary(Binary::Mul), &[result, result]).ok()?;
+    let loss = graph.push(Op::Reduce { kind: ReduceKind::Sum, axes, keep: false }, &[square]).ok()?;
+    // Parameters become inputs, as in a training step: what depends on them is computed at run time.
+    let mut by: Vec<Value> = graph.inputs().iter().map(|id| (*id).into()).collect();
+    for id in graph.params() {
+        let (name, ty) = (graph.node(id).name.clone()?, graph.ty(id.into()).clone());
+        let input = graph.add_input(name, ty);
+        graph.replace_uses(id.into(), input);
+        by.push(input);
+    }
+    let gradients = gradient(&mut graph, loss, &by).ok()?;
+    for (i, gradient) in gradients.into_iter().flatten().enumerate() {
+        graph.outputs.push(Output { name: format!("gradient{i}").into(), value: gradient });
+    }
+    graph.remove_dead();
+    Some(graph)
+}
+
+fn check_gradients(graph: Graph, seed: u64, level: &str) -> bool {
+    let bound = bind(&graph, &random_bindings(&graph, seed, 6)).expect("bound");
+    let Some(graph) = with_gradients(bound) else { return false };
+    let inputs = random_inputs::<f32>(&graph, &Bindings::new(), seed);
+    let tensor = |t: &rectify_ir::interp::Tensor<f32>| {
+        let values = t.floats().expect("floats").iter().map(|v| v * 0.5).collect::<Vec<_>>();
+        Tensor::new(t.shape.clone(), values).expect("a tensor")
+    };
+    let inputs: Vec<_> = inputs.iter().map(|(name, t)| (name.clone(), tensor(t))).collect();
+    let model = Model::from_graph(graph).expect("a sound graph");
+    let compiler = model.compiler().threads(2).target(level.parse().expect("a level"));
+    let compiled = match compiler.compile() {
+        Ok(compiled) => compiled,
+        Err(error) if error.to_string().contains("this machine") => return false,
+        Err(error) => panic!("seed {seed}, {level}: {error}\n{}", model.graph()),
+    };
+    let views: Vec<_> = inputs.iter().map(|(name, t)| (name.as_str(), t.view())).collect();
+    let (got, want) =
+        (compiled.run(&views).expect("a run"), compiled.reference(&views).expect("a reference"));
+    for ((name, got), (_, want)) in got.iter().zip(want.iter()) {
+        let comparison = Comparison::new(got, want, Default::default());
+        assert!(comparison.agrees(), "seed {seed}, {level}, {name}: {comparison}\n{}", compiled.graph());
+    }
+    true
+}
+
+#[test]
+fn gradients_of_layers_agree_with_the_interpreter() {
+    let layers = [
+        (
+            "3, 16, 9, 9",
+            "conv(32, kernel: 3, pad: 1) as a |> prelu as a |> conv(16, kernel: 3, stride: 2) as b",
+        ),
+        ("2, 5, 12, 7", "conv(6, kernel: [3, 2], stride: [1, 2], pad: 1) as a |> prelu as a"),
+        ("4, 8, 40, 40", "conv(8, kernel: 3, pad: 1) as a"),
+        ("40, 1, 28, 28", "conv(20, kernel: 5) as a |> max_pool(kernel: 2) |> prelu(share: layer) as a"),
+        ("2, 8, 6, 6", "conv(8, kernel: 3, pad: 1, groups: 4) as a |> conv(8, kernel: 3, groups: 8) as b"),
+        ("2, 16, 5, 5", "conv_transpose(8, kernel: 3, stride: 2, pad: 1) as a"),
+        ("2, 3, 20", "conv(17, kernel: 3, dilation: 2) as a |> max_pool(kernel: 3, stride: 2, pad: 1)"),
+        ("2, 16, 7, 7", "max_pool(kernel: 3, stride: 2, pad: 1) |> conv(4, kernel: 1) as a"),
+        ("2, 3, 8, 8", "max_pool(kernel: 2, ceil: true, stride: 3) |> avg_pool(kernel: 2)"),
+        ("5, 4, 4, 4", "flatten |> dense(33) as a |> prelu as a |> dense(10) as b"),
+    ];
+    for (i, (shape, layer)) in layers.iter().enumerate() {
+        let text = format!("model t(x: f32[{shape}]) {{ x |> {layer} }}");
+        let model = Model::parse(&text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let ran =
+            LEVELS.iter().filter(|level| check_gradients(model.graph().clone(), i as u64, level)).count();
+        assert!(ran > 0 || !cfg!(target_arch = "x86_64"), "{text} has no gradient");
+    }
+}
+
+#[test]
+fn gradients_of_random_graphs_agree_with_the_interpreter() {
+    let checked = (200..230).filter(|seed| {
+        let graph =
+            random_graph(*seed, &Options { operations: 1 + (seed % 6) as usize, ..Options::default() });
+        check_gradients(graph, *seed, LEVELS[(seed % 4) as usize])
+    });
+    let checked = checked.count();
+    assert!(checked > 8 || !cfg!(target_arch = "x86_64"), "{checked}");
 }

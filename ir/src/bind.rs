@@ -124,6 +124,7 @@ fn attr_dims(op: &Op) -> Vec<&Dim> {
         | Op::Const(_)
         | Op::Conv(_)
         | Op::ConvTranspose(_)
+        | Op::ConvWeightGrad { .. }
         | Op::Dense
         | Op::MatMul
         | Op::Unary(_)
@@ -137,6 +138,7 @@ fn attr_dims(op: &Op) -> Vec<&Dim> {
         | Op::LayerNorm { .. }
         | Op::InstanceNorm { .. }
         | Op::MaxPool(_)
+        | Op::MaxPoolGrad(_)
         | Op::AvgPool { .. }
         | Op::Spp { .. }
         | Op::Softmax { .. }
@@ -166,6 +168,7 @@ fn attr_dims_mut(op: &mut Op) -> Vec<&mut Dim> {
         | Op::Const(_)
         | Op::Conv(_)
         | Op::ConvTranspose(_)
+        | Op::ConvWeightGrad { .. }
         | Op::Dense
         | Op::MatMul
         | Op::Unary(_)
@@ -179,6 +182,7 @@ fn attr_dims_mut(op: &mut Op) -> Vec<&mut Dim> {
         | Op::LayerNorm { .. }
         | Op::InstanceNorm { .. }
         | Op::MaxPool(_)
+        | Op::MaxPoolGrad(_)
         | Op::AvgPool { .. }
         | Op::Spp { .. }
         | Op::Softmax { .. }
@@ -206,7 +210,7 @@ fn resolve_same(op: &mut Op, operands: &[Vec<Dim>]) {
                 a.pad = pad;
             }
         }
-        Op::MaxPool(a) | Op::AvgPool { pool: a, .. } => {
+        Op::MaxPool(a) | Op::MaxPoolGrad(a) | Op::AvgPool { pool: a, .. } => {
             if let (Padding::SameUpper | Padding::SameLower, Some(pad)) =
                 (&a.pad, resolve(&a.pad, &a.kernel, &a.stride, &a.dilation))
             {
@@ -217,6 +221,11 @@ fn resolve_same(op: &mut Op, operands: &[Vec<Dim>]) {
         Op::ConvTranspose(a) => {
             if let Some(amounts) = shape::same_transposed(a, &kernel) {
                 a.pad = Padding::Explicit(amounts);
+            }
+        }
+        Op::ConvWeightGrad { conv: a, kernel } => {
+            if let Some(pad) = resolve(&a.pad, kernel, &a.stride, &a.dilation) {
+                a.pad = pad;
             }
         }
         Op::Input

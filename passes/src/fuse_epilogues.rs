@@ -87,6 +87,8 @@ fn root_kind(op: &Op) -> Root {
         | Op::Param(_)
         | Op::Const(_)
         | Op::Spp { .. }
+        | Op::ConvWeightGrad { .. }
+        | Op::MaxPoolGrad(_)
         | Op::Concat { .. }
         | Op::Split { .. }
         | Op::Slice { .. }

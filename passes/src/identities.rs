@@ -68,6 +68,8 @@ pub(crate) fn identity(
         | Op::Const(_)
         | Op::Conv(_)
         | Op::ConvTranspose(_)
+        | Op::ConvWeightGrad { .. }
+        | Op::MaxPoolGrad(_)
         | Op::Dense
         | Op::MatMul
         | Op::Select

@@ -10,11 +10,13 @@ mod edit;
 mod fold_constants;
 mod fold_init;
 mod fuse_epilogues;
+pub mod gradient;
 mod identities;
 pub mod init_analysis;
 pub mod log;
 pub mod lower;
 pub mod pipeline;
+pub mod training;
 
 pub use init_analysis::{InitReport, InitWarning, explain_init};
 pub use log::{Log, PassLog, Reason, Refusal};

@@ -138,3 +138,33 @@ pub(super) fn matmul<T: Float>(k: &Kernel<'_, T>) -> Result<Tensor<T>, EvalError
     });
     k.tensor(y)
 }
+
+/// w[o, c, t] = Σ g[n, o, p] · x[n, c, p · stride + t · dilation − pad] over n and p
+pub(super) fn conv_weight_grad<T: Float>(k: &Kernel<'_, T>, a: &ConvAttrs) -> Result<Tensor<T>, EvalError> {
+    let (x, g, shape) = (k.floats(0)?, k.floats(1)?, k.shape(0)?);
+    let (xs, gs) = (&k.x[0].shape, &k.x[1].shape);
+    let axes =
+        axes(&gs[2..], &xs[2..], &shape[2..], &a.stride, &a.dilation, &a.pad).ok_or(EvalError::Kind)?;
+    let taps = taps(&axes);
+    let (x_plane, g_plane) = (xs[2..].iter().product::<usize>(), gs[2..].iter().product::<usize>());
+    let (outputs, per_group) = (shape[0], shape[1]);
+    let outputs_per_group = outputs / a.groups as usize;
+    let mut w = vec![T::ZERO; shape.iter().product()];
+    for (oc, weights) in w.chunks_exact_mut(taps.len()).enumerate() {
+        let (o, c) = (oc / per_group, oc % per_group);
+        let channel = o / outputs_per_group * per_group + c;
+        for n in 0..xs[0] {
+            let image = &x[(n * xs[1] + channel) * x_plane..][..x_plane];
+            let gradient = &g[(n * outputs + o) * g_plane..][..g_plane];
+            for (weight, tap) in weights.iter_mut().zip(&taps) {
+                for (small, large) in &tap.rows {
+                    let places = image[*large..].iter().step_by(tap.stride);
+                    for (g, x) in gradient[*small..*small + tap.length].iter().zip(places) {
+                        *weight += *g * *x;
+                    }
+                }
+            }
+        }
+    }
+    k.tensor(w)
+}

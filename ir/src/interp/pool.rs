@@ -111,3 +111,29 @@ pub(super) fn spp<T: Float>(k: &Kernel<'_, T>, bins: &[usize]) -> Result<Tensor<
     }
     k.tensor(y)
 }
+
+/// Each window hands its gradient to its first element that equals its maximum.
+pub(super) fn max_pool_grad<T: Float>(k: &Kernel<'_, T>, a: &PoolAttrs) -> Result<Tensor<T>, EvalError> {
+    let (x, y, g) = (k.floats(0)?, k.floats(1)?, k.floats(2)?);
+    let (image, windows) = (&k.x[0].shape[2..], &k.x[1].shape[2..]);
+    let kernel: Vec<usize> = a.kernel.iter().map(|v| *v as usize).collect();
+    let axes = axes(windows, image, &kernel, &a.stride, &a.dilation, &a.pad).ok_or(EvalError::Kind)?;
+    let strides = strides(image);
+    let (plane, pooled) = (image.iter().product::<usize>(), windows.iter().product::<usize>());
+    let mut dx = vec![T::ZERO; x.len()];
+    for (i, (x, dx)) in x.chunks_exact(plane).zip(dx.chunks_exact_mut(plane)).enumerate() {
+        let mut at = i * pooled;
+        for_each_index(windows, |window| {
+            let mut first = None;
+            each_tap(&axes, window, |taps| {
+                let inside = place(&axes, window, taps, &strides);
+                first = first.or(inside.filter(|p| x[*p] == y[at]));
+            });
+            if let Some(place) = first {
+                dx[place] += g[at];
+            }
+            at += 1;
+        });
+    }
+    k.tensor(dx)
+}

@@ -139,6 +139,12 @@ const CASES: &[Case] = &[
     ("max_pool", r#""kernel": 3, "stride": 2, "pad": 1"#, &[(&[1, 1, 3], &[-5.0, -4.0, -3.0])], &[-4.0, -3.0]),
     ("max_pool", r#""kernel": 2, "stride": 2, "ceil": true"#, &[X5], &[2.0, 4.0, 5.0]),
     ("max_pool", r#""kernel": 2, "stride": 1, "dilation": 3"#, &[X5], &[4.0, 5.0]),
+    // The first of equal elements takes a window's gradient; windows that overlap add theirs up.
+    ("max_pool_grad", r#""kernel": 2"#, &[(&[1, 1, 4], &[3.0, 3.0, 1.0, 2.0]), (&[1, 1, 2], &[3.0, 2.0]), (&[1, 1, 2], &[10.0, 20.0])], &[10.0, 0.0, 0.0, 20.0]),
+    ("max_pool_grad", r#""kernel": 3, "stride": 2, "pad": 1"#, &[(&[1, 1, 3], &[1.0, 4.0, 3.0]), (&[1, 1, 2], &[4.0, 4.0]), (&[1, 1, 2], &[10.0, 20.0])], &[0.0, 30.0, 0.0]),
+    // Taps see x at 0, 2 and 1, 3; padding is zero.
+    ("conv_weight_grad", r#""kernel": 2, "stride": 2"#, &[(&[1, 1, 4], &[1.0, 2.0, 3.0, 4.0]), (&[1, 1, 2], &[10.0, 1.0])], &[13.0, 24.0]),
+    ("conv_weight_grad", r#""kernel": 3, "pad": 1, "groups": 2"#, &[(&[1, 2, 2], &[1.0, 2.0, 3.0, 4.0]), (&[1, 2, 2], &[1.0, 10.0, 0.0, 1.0])], &[10.0, 21.0, 2.0, 3.0, 4.0, 0.0]),
     ("avg_pool", r#""kernel": 2, "stride": 1"#, &[X33], &[3.0, 4.0, 6.0, 7.0]),
     ("avg_pool", r#""kernel": 3, "stride": 2, "pad": 1"#, &[X5], &[1.5, 3.0, 4.5]),
     ("avg_pool", r#""kernel": 3, "stride": 2, "pad": 1, "count_include_pad": true"#, &[X5], &[1.0, 3.0, 3.0]),

@@ -426,6 +426,10 @@ impl Op {
         let unary = |u| Ok(Op::Unary(u));
         match name {
             "conv" => Ok(Op::Conv(r.conv()?)),
+            "conv_weight_grad" => {
+                r.need("kernel")?;
+                Ok(Op::ConvWeightGrad { conv: r.conv()?, kernel: r.spatial("kernel", 1, 1)? })
+            }
             "conv_transpose" => {
                 let ConvAttrs { stride, pad, dilation, groups } = r.conv()?;
                 let output_pad = r.spatial("output_pad", 0, 0)?;
@@ -469,6 +473,7 @@ impl Op {
             "layer_norm" => Ok(Op::LayerNorm { axis: r.axis(-1)?, eps: r.float("eps", 1e-5)? }),
             "instance_norm" => Ok(Op::InstanceNorm { eps: r.float("eps", 1e-5)? }),
             "max_pool" => Ok(Op::MaxPool(r.pool()?)),
+            "max_pool_grad" => Ok(Op::MaxPoolGrad(r.pool()?)),
             "avg_pool" => {
                 Ok(Op::AvgPool { pool: r.pool()?, count_include_pad: r.bool("count_include_pad")? })
             }
@@ -542,6 +547,14 @@ impl Op {
             Padding::SameUpper => word("same"),
             Padding::SameLower => word("same_lower"),
         };
+        let conv = |c: &ConvAttrs| {
+            vec![
+                ("stride", ints(&c.stride)),
+                ("pad", pad(&c.pad)),
+                ("dilation", ints(&c.dilation)),
+                ("groups", Int(c.groups)),
+            ]
+        };
         let pool = |p: &PoolAttrs| {
             vec![
                 ("kernel", ints(&p.kernel)),
@@ -561,12 +574,12 @@ impl Op {
             | Op::Select
             | Op::Map => vec![],
             Op::Cast { to } => vec![("to", word(&to.to_string()))],
-            Op::Conv(c) => vec![
-                ("stride", ints(&c.stride)),
-                ("pad", pad(&c.pad)),
-                ("dilation", ints(&c.dilation)),
-                ("groups", Int(c.groups)),
-            ],
+            Op::Conv(c) => conv(c),
+            Op::ConvWeightGrad { conv: c, kernel } => {
+                let mut attrs = vec![("kernel", ints(kernel))];
+                attrs.extend(conv(c));
+                attrs
+            }
             Op::ConvTranspose(c) => vec![
                 ("stride", ints(&c.stride)),
                 ("pad", pad(&c.pad)),
@@ -603,7 +616,7 @@ impl Op {
             Op::Prelu { axes } => vec![("axes", usizes(axes))],
             Op::BatchNorm { eps } | Op::InstanceNorm { eps } => vec![("eps", Float(eps.0))],
             Op::LayerNorm { axis, eps } => vec![("axis", Int(*axis as i64)), ("eps", Float(eps.0))],
-            Op::MaxPool(p) => pool(p),
+            Op::MaxPool(p) | Op::MaxPoolGrad(p) => pool(p),
             Op::AvgPool { pool: p, count_include_pad } => {
                 let mut attrs = pool(p);
                 attrs.push(("count_include_pad", Bool(*count_include_pad)));

@@ -35,6 +35,12 @@ pub enum Op {
     Conv(ConvAttrs),
     /// `x [N, C, …], weight [C, O/groups, …kernel], bias [O]? → [N, O, …]`
     ConvTranspose(ConvTransposeAttrs),
+    /// The gradient of a convolution's weight: `x [N, C, …], g [N, O, …] → [O, C/groups, …kernel]`, where
+    /// `w[o, c, t] = Σ g[n, o, p] · x[n, c, p · stride + t · dilation − pad]` over images n and places p of g.
+    ConvWeightGrad {
+        conv: ConvAttrs,
+        kernel: Vec<i64>,
+    },
     /// `x […, I], weight [O, I], bias [O]? → […, O]`
     Dense,
     /// a […, M, K], b […, K, N] → […, M, N], leading dims broadcast; rank-1 operands as in numpy.
@@ -70,6 +76,9 @@ pub enum Op {
     },
 
     MaxPool(PoolAttrs),
+    /// The gradient of a max-pool's operand: x, y = max_pool(x), g of y's shape → x's shape. Each window hands its g to its
+    /// first element, in row-major order, that equals its y.
+    MaxPoolGrad(PoolAttrs),
     /// Padding counts only with `count_include_pad`.
     AvgPool {
         pool: PoolAttrs,
@@ -310,6 +319,7 @@ impl Op {
             Op::Const(_) => "const",
             Op::Conv(_) => "conv",
             Op::ConvTranspose(_) => "conv_transpose",
+            Op::ConvWeightGrad { .. } => "conv_weight_grad",
             Op::Dense => "dense",
             Op::MatMul => "matmul",
             Op::Unary(u) => u.name(),
@@ -321,6 +331,7 @@ impl Op {
             Op::LayerNorm { .. } => "layer_norm",
             Op::InstanceNorm { .. } => "instance_norm",
             Op::MaxPool(_) => "max_pool",
+            Op::MaxPoolGrad(_) => "max_pool_grad",
             Op::AvgPool { .. } => "avg_pool",
             Op::Spp { .. } => "spp",
             Op::Softmax { .. } => "softmax",

@@ -125,6 +125,7 @@ const fn attr(name: &'static str, kind: AttrKind, default: &'static str, doc: &'
 
 const X: &[Operand] = &[data("x")];
 const AB: &[Operand] = &[data("a"), data("b")];
+const XG: &[Operand] = &[data("x"), data("g")];
 const XI: &[Operand] = &[data("x"), data("indices")];
 /// Element types as the language names them.
 const DTYPES: &[&str] =
@@ -182,6 +183,8 @@ pub static OPS: &[OpSpec] = &[
         "conv_transpose(32, kernel: 2, stride: 2)"), CONV_LAYER),
     layer(row(C::Contraction, "dense", WEIGHTED, &[],
         "Fully connected layer: x […, I], weight [O, I] → […, O]", "dense(1000)"), &[CHANNELS]),
+    row(C::Contraction, "conv_weight_grad", XG, &[KERNEL, STRIDE, PAD, DILATION, GROUPS],
+        "Gradient of a convolution's weight: x [N, C, …], g [N, O, …] → [O, C/groups, …kernel]", "conv_weight_grad(g, kernel: 3, pad: 1)"),
     row(C::Contraction, "matmul", AB, &[], "Matrix product, leading axes broadcast: […, M, K], […, K, N] → […, M, N]", "matmul(a, b)"),
 
     layer(row(C::Rectifier, "prelu", &[data("x"), param("slope")],
@@ -243,6 +246,8 @@ pub static OPS: &[OpSpec] = &[
 
     row(C::Pooling, "max_pool", X, &[KERNEL, POOL_STRIDE, PAD, DILATION, CEIL], "greatest element of each window; padding never wins",
         "max_pool(kernel: 2)"),
+    row(C::Pooling, "max_pool_grad", &[data("x"), data("y"), data("g")], &[KERNEL, POOL_STRIDE, PAD, DILATION, CEIL],
+        "gradient of max_pool's x: each window hands its g to its first element that equals y", "max_pool_grad(y, g, kernel: 2)"),
     row(C::Pooling, "avg_pool", X, &[KERNEL, POOL_STRIDE, PAD, DILATION, CEIL,
         attr("count_include_pad", AttrKind::Bool, "false", "divide by the whole window")], "mean of each window", "avg_pool(kernel: 2)"),
     short(row(C::Pooling, "global_avg_pool", X, &[], "reduce_mean over the spatial axes, kept with size 1", "global_avg_pool")),

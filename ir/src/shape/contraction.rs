@@ -187,3 +187,34 @@ pub(crate) fn matmul(cx: &Cx<'_>) -> Result<TensorType, ShapeError> {
     shape.extend(rows.iter().chain(columns).cloned());
     Ok(TensorType::new(a.dtype, shape))
 }
+
+/// The shape of a convolution's weight, from x, from the gradient of its result, and from the kernel's size.
+pub(crate) fn conv_weight_grad(cx: &Cx<'_>, a: &ConvAttrs, kernel: &[i64]) -> Result<TensorType, ShapeError> {
+    cx.floats()?;
+    let groups = groups(cx, a.groups)?;
+    let (x, g) = (cx.x(), cx.operands[1]);
+    let window = Window { kernel, stride: &a.stride, dilation: &a.dilation };
+    window.check(cx, &a.pad)?;
+    if g.rank() != x.rank() || g.shape[0] != x.shape[0] {
+        return Err(cx.err("conv_weight_grad needs x and g of one rank with as many images"));
+    }
+    for i in 0..kernel.len() {
+        let want = window.output(cx, i, &a.pad, false)?;
+        if want != g.shape[2 + i] {
+            return Err(cx.err(format!(
+                "conv_weight_grad: the convolution of x has {want} places along axis {}, but g has {}",
+                2 + i,
+                g.shape[2 + i]
+            )));
+        }
+    }
+    let cut = |channels: &Dim, what: &str| {
+        channels.div_exact(&groups, cx.facts).map_err(|_| {
+            cx.err(format!("conv_weight_grad cannot cut {channels} channels of {what} into {groups} groups"))
+        })
+    };
+    cut(&g.shape[1], "g")?;
+    let mut shape = vec![g.shape[1].clone(), cut(&x.shape[1], "x")?];
+    shape.extend(kernel.iter().map(|k| Dim::Const(*k)));
+    Ok(TensorType::new(x.dtype, shape))
+}

@@ -51,3 +51,14 @@ pub(crate) fn spp(cx: &Cx<'_>, bins: &[usize]) -> Result<TensorType, ShapeError>
 pub fn adaptive_bin(i: usize, bins: usize, size: usize) -> (usize, usize) {
     (i * size / bins, ((i + 1) * size).div_ceil(bins))
 }
+
+/// The shape of x. y and g have the shape of its pool.
+pub(crate) fn max_pool_grad(cx: &Cx<'_>, a: &PoolAttrs) -> Result<TensorType, ShapeError> {
+    let pooled = pool(cx, a)?;
+    match cx.operands[1..].iter().position(|ty| **ty != pooled) {
+        None => Ok(cx.x().clone()),
+        Some(i) => {
+            Err(cx.err(format!("max_pool_grad: {} is not {pooled}, the pool of x", cx.operand_name(1 + i))))
+        }
+    }
+}

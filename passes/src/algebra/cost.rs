@@ -57,7 +57,7 @@ pub(crate) fn cost(op: &Op, operands: &[&Facts], results: &[TensorType], dims: &
     let work = |flops_each: u64| out.saturating_mul(flops_each).saturating_add(traffic);
     match op {
         Op::Input | Op::Param(_) | Op::Const(_) => 0,
-        Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense | Op::MatMul => {
+        Op::Conv(_) | Op::ConvTranspose(_) | Op::ConvWeightGrad { .. } | Op::Dense | Op::MatMul => {
             work(contraction_flops(op, operands, results, dims))
         }
         Op::Unary(u) => fused(unary_flops(u)),
@@ -67,7 +67,7 @@ pub(crate) fn cost(op: &Op, operands: &[&Facts], results: &[TensorType], dims: &
         Op::BatchNorm { .. } => fused(6),
         Op::LayerNorm { .. } | Op::InstanceNorm { .. } => work(8),
         Op::Softmax { .. } => work(24),
-        Op::MaxPool(p) | Op::AvgPool { pool: p, .. } => {
+        Op::MaxPool(p) | Op::MaxPoolGrad(p) | Op::AvgPool { pool: p, .. } => {
             work(p.kernel.iter().fold(1u64, |n, k| n.saturating_mul(u64::try_from(*k).unwrap_or(1))))
         }
         Op::Spp { .. } => traffic.saturating_add(read),

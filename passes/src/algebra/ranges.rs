@@ -35,12 +35,14 @@ pub(super) fn value(op: &Op, args: &[&Facts]) -> Option<f64> {
         | Op::Param(_)
         | Op::Conv(_)
         | Op::ConvTranspose(_)
+        | Op::ConvWeightGrad { .. }
         | Op::Dense
         | Op::MatMul
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
         | Op::InstanceNorm { .. }
         | Op::MaxPool(_)
+        | Op::MaxPoolGrad(_)
         | Op::AvgPool { .. }
         | Op::Spp { .. }
         | Op::Softmax { .. }
@@ -90,12 +92,14 @@ pub(super) fn range(op: &Op, args: &[&Facts]) -> Option<Range> {
         | Op::Param(_)
         | Op::Conv(_)
         | Op::ConvTranspose(_)
+        | Op::ConvWeightGrad { .. }
         | Op::Dense
         | Op::MatMul
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
         | Op::InstanceNorm { .. }
         | Op::Cast { .. }
+        | Op::MaxPoolGrad(_)
         | Op::Reduce { kind: ReduceKind::Prod, .. } => None,
     };
     range.filter(|(low, high)| low <= high)

@@ -133,6 +133,7 @@ fn change(graph: &Graph, node: NodeId, params: &HashSet<NodeId>) -> Option<Chang
         | Op::Const(_)
         | Op::Conv(_)
         | Op::ConvTranspose(_)
+        | Op::ConvWeightGrad { .. }
         | Op::Dense
         | Op::MatMul
         | Op::Select
@@ -145,6 +146,7 @@ fn change(graph: &Graph, node: NodeId, params: &HashSet<NodeId>) -> Option<Chang
         | Op::LayerNorm { .. }
         | Op::InstanceNorm { .. }
         | Op::MaxPool(_)
+        | Op::MaxPoolGrad(_)
         | Op::AvgPool { .. }
         | Op::Spp { .. }
         | Op::Softmax { .. }

@@ -217,6 +217,8 @@ impl Walk<'_> {
             | Op::Const(_)
             | Op::Conv(_)
             | Op::ConvTranspose(_)
+            | Op::ConvWeightGrad { .. }
+            | Op::MaxPoolGrad(_)
             | Op::Dense
             | Op::MatMul
             | Op::Softmax { .. } => Step::End,

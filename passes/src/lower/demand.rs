@@ -51,6 +51,15 @@ pub(crate) fn demand(graph: &Graph, layout: &Layout, id: NodeId, lanes: i64) -> 
     if let Op::MaxPool(a) = &node.op {
         return pool(a, Fill::Lowest);
     }
+    if let Op::MaxPoolGrad(a) = &node.op {
+        let windows = pool_grad_windows(graph, id, a);
+        return Some(Demand { value: x, form: Form::Blocked, halo: halo(&windows), fill: Fill::Lowest });
+    }
+    if let Op::ConvWeightGrad { conv, kernel } = &node.op {
+        let form = weight_grad_form(graph, layout, id, conv.groups, lanes);
+        let windows = weight_grad_windows(graph, id, conv, kernel);
+        return Some(Demand { value: x, form, halo: halo(&windows), fill: Fill::Zero });
+    }
     if let Op::AvgPool { pool: a, .. } = &node.op {
         return pool(a, Fill::Zero);
     }
@@ -99,4 +108,23 @@ pub(crate) fn pool_windows(graph: &Graph, id: NodeId, a: &PoolAttrs) -> Vec<Wind
     let node = graph.node(id);
     let (x, y) = (sizes(graph, node.operands[0]), sizes(graph, id.into()));
     windows(&x[2..], &y[2..], &a.kernel, &a.stride, &a.dilation, &a.pad)
+}
+
+pub(crate) fn pool_grad_windows(graph: &Graph, id: NodeId, a: &PoolAttrs) -> Vec<Window> {
+    let node = graph.node(id);
+    let (x, y) = (sizes(graph, node.operands[0]), sizes(graph, node.operands[1]));
+    windows(&x[2..], &y[2..], &a.kernel, &a.stride, &a.dilation, &a.pad)
+}
+
+pub(crate) fn weight_grad_windows(graph: &Graph, id: NodeId, a: &ConvAttrs, kernel: &[i64]) -> Vec<Window> {
+    let node = graph.node(id);
+    let (x, g) = (sizes(graph, node.operands[0]), sizes(graph, node.operands[1]));
+    windows(&x[2..], &g[2..], kernel, &a.stride, &a.dilation, &a.pad)
+}
+
+/// The form in which the gradient of a weight reads x: full blocks, whose lanes are addressed one by one, or rows.
+fn weight_grad_form(graph: &Graph, layout: &Layout, id: NodeId, groups: i64, lanes: i64) -> Form {
+    let x = graph.node(id).operands[0];
+    let blocks = groups == 1 && sizes(graph, x)[1] % lanes == 0 && sizes(graph, x).len() <= 4;
+    if blocks && layout.form(x) == Form::Blocked { Form::Blocked } else { Form::Plain }
 }

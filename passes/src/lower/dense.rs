@@ -268,7 +268,7 @@ impl Lower<'_> {
     }
 
     /// Packs by nests: whole channel groups, the last one if it is not whole, and zeros behind it.
-    fn pack_at_run_time(
+    pub(super) fn pack_at_run_time(
         &mut self,
         id: NodeId,
         source: &RunTimeWeights,
@@ -346,10 +346,10 @@ impl Lower<'_> {
 }
 
 /// Where the elements of computed weights lie.
-struct RunTimeWeights {
-    view: View,
-    groups: Vec<Axis>,
-    out: Axis,
-    input: Axis,
-    tap: Axis,
+pub(super) struct RunTimeWeights {
+    pub view: View,
+    pub groups: Vec<Axis>,
+    pub out: Axis,
+    pub input: Axis,
+    pub tap: Axis,
 }

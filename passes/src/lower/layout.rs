@@ -155,6 +155,7 @@ impl Forms<'_> {
             Op::Input
             | Op::Param(_)
             | Op::Const(_)
+            | Op::ConvWeightGrad { .. }
             | Op::Dense
             | Op::MatMul
             | Op::Spp { .. }
@@ -164,14 +165,17 @@ impl Forms<'_> {
             | Op::Gather { .. }
             | Op::GatherElements { .. } => Form::Plain,
             Op::Conv(a) => {
-                let depthwise = sizes(self.graph, node.operands[1])[1] == 1 && a.groups == channels;
+                // Computed weights make no windows: their groups write single channels.
+                let depthwise = self.layout.is_param(node.operands[1])
+                    && sizes(self.graph, node.operands[1])[1] == 1
+                    && a.groups == channels;
                 let groups_fit = a.groups == 1 || aligned(channels / a.groups);
                 blocked(depthwise || (2 * channels >= self.lanes && groups_fit))
             }
             Op::ConvTranspose(a) => {
                 blocked(2 * channels >= self.lanes && (a.groups == 1 || aligned(channels / a.groups)))
             }
-            Op::MaxPool(_) | Op::AvgPool { .. } => blocked(true),
+            Op::MaxPool(_) | Op::MaxPoolGrad(_) | Op::AvgPool { .. } => blocked(true),
             Op::Unary(_)
             | Op::Binary(_)
             | Op::Select
@@ -271,6 +275,7 @@ fn share(layout: &mut Layout, graph: &Graph, params: &HashSet<NodeId>, id: NodeI
         | Op::Const(_)
         | Op::Conv(_)
         | Op::ConvTranspose(_)
+        | Op::ConvWeightGrad { .. }
         | Op::Dense
         | Op::MatMul
         | Op::Unary(_)
@@ -280,6 +285,7 @@ fn share(layout: &mut Layout, graph: &Graph, params: &HashSet<NodeId>, id: NodeI
         | Op::LayerNorm { .. }
         | Op::InstanceNorm { .. }
         | Op::MaxPool(_)
+        | Op::MaxPoolGrad(_)
         | Op::AvgPool { .. }
         | Op::Spp { .. }
         | Op::Softmax { .. }

@@ -26,6 +26,7 @@ mod norm;
 mod operands;
 mod packs;
 mod pool;
+mod pool_grad;
 mod program;
 mod reduce;
 mod resize;
@@ -34,6 +35,7 @@ mod shuffle;
 mod storage;
 mod transposed;
 mod view;
+mod weight_grad;
 mod window;
 mod winograd;
 
@@ -48,7 +50,7 @@ use rectify_ir::plan::{Algorithm, Plan};
 use rectify_ir::target::Target;
 use rectify_ir::{DType, types::ShapeDisplay};
 use std::collections::{HashMap, HashSet};
-use storage::{Draft, Form, Halo, Home};
+use storage::{Draft, Form, Halo, Home, StorageId};
 use view::View;
 
 /// Which algorithm computes convolutions that several could.
@@ -90,6 +92,7 @@ pub fn lower_with(graph: &Graph, target: &Target, policy: ConvPolicy) -> Result<
         views: HashMap::new(),
         roots: HashMap::new(),
         copies: HashMap::new(),
+        channels: HashMap::new(),
         keys: PackKeys::default(),
     };
     for (index, id) in graph.inputs().iter().enumerate() {
@@ -122,6 +125,8 @@ struct Lower<'a> {
     /// Storages of roots, as the view of the root itself.
     roots: HashMap<Value, View>,
     copies: HashMap<(Value, Form, demand::Fill), View>,
+    /// Computed vectors of channels in tiles, by groups and width.
+    channels: HashMap<(Value, i64, i64), StorageId>,
     keys: PackKeys,
 }
 
@@ -134,6 +139,7 @@ impl Lower<'_> {
             Op::Conv(_) if self.layout.is_shuffled(id) => Ok(()),
             Op::Conv(a) => self.conv(id, a),
             Op::ConvTranspose(a) => self.conv_transpose(id, a),
+            Op::ConvWeightGrad { conv, kernel } => self.conv_weight_grad(id, conv, kernel),
             Op::Dense => self.dense(id),
             Op::MatMul => self.matmul(id),
             Op::Dropout { .. } | Op::Map if node.epilogue.is_none() => self.identity(id),
@@ -148,6 +154,7 @@ impl Lower<'_> {
             Op::LayerNorm { axis, eps } => self.layer_norm(id, *axis, eps.0),
             Op::InstanceNorm { eps } => self.instance_norm(id, eps.0),
             Op::MaxPool(a) => self.max_pool(id, a),
+            Op::MaxPoolGrad(a) => self.max_pool_grad(id, a),
             Op::AvgPool { pool, count_include_pad } => self.avg_pool(id, pool, *count_include_pad),
             Op::Spp { bins } => self.spp(id, bins),
             Op::Softmax { axis } => self.softmax(id, *axis),

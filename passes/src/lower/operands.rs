@@ -2,11 +2,13 @@
 
 use super::demand::Fill;
 use super::layout::sizes;
+use super::nest::{self, NestRequest};
 use super::program::Load;
 use super::storage::{Home, StorageId};
 use super::view::{Axis, Part, View};
 use super::{Form, Halo, Lower, LowerError};
-use rectify_ir::kernel::{Operand, PackFormat, Store};
+use rectify_ir::graph::Value;
+use rectify_ir::kernel::{Operand, PackFormat, Program, Store};
 
 /// Results of one kernel call: all elements of a view, whose axis `channel` is made of `groups` groups of channels.
 #[derive(Clone, Debug)]
@@ -159,6 +161,22 @@ impl Lower<'_> {
                 }));
             }
         }
+        let per_group = out.group_axis.is_none() || out.groups == 1;
+        let along = (0..size.len()).find(|i| load.places[*i] == out.channel && size[*i] > 1);
+        if let Some(at) =
+            along.filter(|_| !self.layout.is_param(load.value) && store != Store::Strided && per_group)
+            && (0..size.len()).all(|i| i == at || size[i] == 1)
+        {
+            let storage = self.channels_at_run_time(load.value, at, out)?;
+            return Ok(Some(TileOperand {
+                kind: Operand::PerChannel,
+                storage,
+                base: 0,
+                lanes: nowhere(),
+                zero_padded: true,
+                in_place: false,
+            }));
+        }
         let Some(view) = self.tile_view(load, out, store)? else { return Ok(None) };
         let shape = match &out.part {
             None => out.view.shape(),
@@ -199,6 +217,41 @@ impl Lower<'_> {
         let in_place = out.part.is_none() && axes.iter().zip(&out.view.axes).all(|(a, b)| a.moves_like(b));
         let zero_padded = adjacency == Adjacency::Block && axes[out.channel].size > 1;
         Ok(Some(TileOperand { kind, storage: view.storage, base, lanes, zero_padded, in_place }))
+    }
+
+    /// A computed vector of channels, axis `at` of the value, as parameters of channels are packed: the channels of each
+    /// group and zeros up to whole tiles.
+    fn channels_at_run_time(
+        &mut self,
+        value: Value,
+        at: usize,
+        out: &TileOutput,
+    ) -> Result<StorageId, LowerError> {
+        let (groups, channels, width) = (out.groups, out.channels(), out.width);
+        if let Some(storage) = self.channels.get(&(value, groups, width)) {
+            return Ok(*storage);
+        }
+        let view = self.view(value);
+        let vector = View { axes: vec![view.axes[at].clone()], ..view };
+        let Some(from) = vector.reshape(&[groups, channels]) else {
+            return Err(self.unsupported(value.node, "its channels cannot be addressed group by group"));
+        };
+        let padded = (channels + width - 1) / width * width;
+        let label = format!("{} channels", self.label(value.node));
+        let storage = self.draft.add_storage(Home::Arena, groups * padded * 4, label.clone());
+        let part = |start: i64, size: i64| View {
+            storage,
+            base: 4 * start,
+            axes: vec![Axis::plain(groups, 4 * padded), Axis::plain(size, 4)],
+        };
+        self.copy(value.node, &label, &from, &part(0, channels))?;
+        if padded > channels {
+            let rest = part(channels, padded - channels);
+            let zeros = NestRequest::map(value.node, &label, &rest, vec![], Program::constant(0.0));
+            nest::emit(&mut self.draft, zeros)?;
+        }
+        self.channels.insert((value, groups, width), storage);
+        Ok(storage)
     }
 
     /// The load's value in a form that a kernel with this store can read.
