@@ -14,6 +14,7 @@ mod identities;
 pub mod init_analysis;
 pub mod log;
 pub mod lower;
+pub mod moments;
 pub mod pipeline;
 
 pub use init_analysis::{InitReport, InitWarning, explain_init};
