@@ -7,6 +7,7 @@ use rectify_ir::init::Init;
 use rectify_ir::op::{Binary, Op, ReduceKind, Source, Unary};
 use rectify_ir::scalar::Scalar;
 use rectify_ir::shape::infer_node;
+use rectify_ir::types::TensorType;
 use rectify_passes::moments::normalises;
 
 /// Values of the probe's outputs at most: 1 GiB of f32.
@@ -76,6 +77,8 @@ pub(super) fn normalise_batches(graph: &mut Graph) -> Result<(), Error> {
 }
 
 fn add(graph: &mut Graph, op: Op, operands: &[Value]) -> Result<Value, Error> {
+    // Numbers have no operands to infer a type from.
+    let number = matches!(op, Op::Const(_)).then(|| TensorType::f32([]));
     let mut node = Node {
         op,
         operands: operands.to_vec(),
@@ -85,6 +88,9 @@ fn add(graph: &mut Graph, op: Op, operands: &[Value]) -> Result<Value, Error> {
         name: None,
         provenance: Provenance::default(),
     };
-    node.types = infer_node(graph, &node).map_err(|e| Error::internal("lint", e))?;
+    node.types = match number {
+        Some(ty) => vec![ty],
+        None => infer_node(graph, &node).map_err(|e| Error::internal("lint", e))?,
+    };
     Ok(graph.add_node(node).into())
 }

@@ -94,13 +94,13 @@ impl Lint {
         options: &Options,
     ) -> Result<Lint, Error> {
         let (typed, parameters) = compiler.source_graph()?;
-        let sized = bind(&typed, &compiler.options.sizes)?;
         let shapes = inputs
             .iter()
             .map(|(name, v)| ((*name).to_owned(), v.shape().iter().map(|d| *d as i64).collect()))
             .collect();
-        let sizes = rectify_ir::bind::solve(&sized, &shapes)?;
-        let mut graph = bind(&sized, &sizes)?;
+        let mut sizes = compiler.options.sizes.clone();
+        sizes.extend(rectify_ir::bind::solve(&typed, &shapes)?);
+        let mut graph = bind(&typed, &sizes)?;
         if let Some(scheme) = options.scheme {
             graph = with_scheme(&graph, scheme);
         }

@@ -74,8 +74,11 @@ impl<'a> Walk<'a> {
                 let weight = self.shape(node.operands[1]);
                 let y = self.weighted(&x, node, *weight.get(1)? as f64, |map| map.gather(&axes))?;
                 let strides: Vec<i64> = axes.iter().map(|a| a.stride as i64).collect();
+                let sizes = &x.second.dims;
                 let moved = Correlation::from_fn(&dims, |d| {
-                    x.correlation.at(&d.iter().zip(&strides).map(|(d, s)| d * s).collect::<Vec<_>>())
+                    let shared = axes.iter().zip(sizes).zip(d).map(|((a, size), d)| a.shared(*d, *size));
+                    let at: Vec<i64> = d.iter().zip(&strides).map(|(d, s)| d * s).collect();
+                    shared.product::<f64>() * x.correlation.at(&at)
                 });
                 self.biased(Signal::new(y.mean, y.second, moved), operand(self, 2), node)?
             }

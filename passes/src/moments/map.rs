@@ -24,6 +24,21 @@ impl Axis {
     pub fn valid(&self, window: usize, size: usize) -> usize {
         (0..self.kernel).filter(|tap| self.place(window, *tap, size).is_some()).count()
     }
+
+    /// Over pairs of windows `distance` apart, how many taps lie inside for both, as a part of the geometric mean of what lies
+    /// inside for each: 1 but at borders, where a window misses taps that its neighbour has.
+    pub fn shared(&self, distance: i64, size: usize) -> f64 {
+        let (mut both, mut each) = (0.0, 0.0);
+        for a in 0..self.windows {
+            let Some(b) = usize::try_from(a as i64 + distance).ok().filter(|b| *b < self.windows) else {
+                continue;
+            };
+            let inside = |window, tap: &usize| self.place(window, *tap, size).is_some();
+            both += (0..self.kernel).filter(|tap| inside(a, tap) && inside(b, tap)).count() as f64;
+            each += ((self.valid(a, size) * self.valid(b, size)) as f64).sqrt();
+        }
+        if each > 0.0 { both / each } else { 1.0 }
+    }
 }
 
 /// One number a position. Without axes it is a single number.
@@ -131,6 +146,14 @@ mod tests {
         let counts = Map::constant(&[4, 4], 1.0).gather(&[PADDED, PADDED]);
         assert_eq!(counts.values[..4], [4.0, 6.0, 6.0, 4.0]);
         assert_eq!(counts.values[4..8], [6.0, 9.0, 9.0, 6.0]);
+    }
+
+    #[test]
+    fn neighbours_of_a_border_miss_taps() {
+        // Windows of 2, 3, 3, 2 taps: neighbours share 2, 3 and 2.
+        let want = 7.0 / (2.0 * 6f64.sqrt() + 3.0);
+        assert!((PADDED.shared(1, 4) - want).abs() < 1e-12);
+        assert_eq!(PADDED.shared(0, 4), 1.0);
     }
 
     #[test]
