@@ -207,6 +207,10 @@ impl<'m> Compiler<'m> {
         Compiled::new(self, rewritten, Some(variants))
     }
 
+    pub(crate) fn model(&self) -> &'m Model {
+        self.model
+    }
+
     pub(crate) fn with_options(mut self, options: Options) -> Self {
         self.options = options;
         self

@@ -41,6 +41,7 @@ pub mod data;
 mod error;
 pub mod import;
 pub mod init;
+pub mod lint;
 pub mod listing;
 pub mod machine;
 mod meta;

@@ -244,6 +244,11 @@ impl Model {
         None
     }
 
+    /// The model with the files of another, which it was made from.
+    pub(crate) fn beside(self, other: &Model) -> Model {
+        Model { graph: self.graph, warnings: self.warnings, ..other.clone() }
+    }
+
     /// The folder for relative names of weights files in the model.
     pub(crate) fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()

@@ -15,6 +15,7 @@ mod identities;
 pub mod init_analysis;
 pub mod log;
 pub mod lower;
+pub mod moments;
 pub mod pipeline;
 pub mod training;
 

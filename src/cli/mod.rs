@@ -19,6 +19,7 @@ mod import;
 mod info;
 mod init;
 mod inputs;
+mod lint;
 mod ops;
 mod progress;
 mod run;
@@ -66,6 +67,8 @@ enum Command {
     Fmt(fmt::Args),
     /// Explain or write a model's initial parameters
     Init(init::Args),
+    /// Predict and measure the size of signals and gradients, layer by layer
+    Lint(lint::Args),
     /// List the operations of the language
     Ops(ops::Args),
     /// Show what this machine has and how fast it is
@@ -130,6 +133,7 @@ fn dispatch(command: Command, format: ErrorFormat) -> Outcome {
         Command::Check(args) => check::run(&args, format),
         Command::Fmt(args) => fmt::run(&args, format),
         Command::Init(args) => init::run(&args, format),
+        Command::Lint(args) => lint::run(&args, format),
         Command::Ops(args) => ops::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Compare(args) => compare::run(&args),

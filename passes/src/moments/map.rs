@@ -1,0 +1,167 @@
+//! Numbers at the positions of a tensor's spatial axes, and the sums of windows over them.
+//!
+//! Every tap of a window weighs the same in a second moment, so sums over windows are separable: one axis after another.
+
+/// A window along one axis: `at = window · stride + tap · dilation − before`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Axis {
+    pub kernel: usize,
+    pub stride: usize,
+    pub dilation: usize,
+    pub before: i64,
+    /// Number of windows.
+    pub windows: usize,
+}
+
+impl Axis {
+    /// The place of a window's tap, if it lies within `size` elements.
+    pub fn place(&self, window: usize, tap: usize, size: usize) -> Option<usize> {
+        let at = (window * self.stride + tap * self.dilation) as i64 - self.before;
+        usize::try_from(at).ok().filter(|at| *at < size)
+    }
+
+    /// How many taps of a window lie within `size` elements.
+    pub fn valid(&self, window: usize, size: usize) -> usize {
+        (0..self.kernel).filter(|tap| self.place(window, *tap, size).is_some()).count()
+    }
+
+    /// Over pairs of windows `distance` apart, how many taps lie inside for both, as a part of the geometric mean of what lies
+    /// inside for each: 1 but at borders, where a window misses taps that its neighbour has.
+    pub fn shared(&self, distance: i64, size: usize) -> f64 {
+        let (mut both, mut each) = (0.0, 0.0);
+        for a in 0..self.windows {
+            let Some(b) = usize::try_from(a as i64 + distance).ok().filter(|b| *b < self.windows) else {
+                continue;
+            };
+            let inside = |window, tap: &usize| self.place(window, *tap, size).is_some();
+            both += (0..self.kernel).filter(|tap| inside(a, tap) && inside(b, tap)).count() as f64;
+            each += ((self.valid(a, size) * self.valid(b, size)) as f64).sqrt();
+        }
+        if each > 0.0 { both / each } else { 1.0 }
+    }
+}
+
+/// One number a position. Without axes it is a single number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Map {
+    pub dims: Vec<usize>,
+    /// Row-major, as many as the product of `dims`.
+    pub values: Vec<f64>,
+}
+
+impl Map {
+    pub fn constant(dims: &[usize], value: f64) -> Map {
+        Map { dims: dims.to_vec(), values: vec![value; dims.iter().product()] }
+    }
+
+    pub fn mean(&self) -> f64 {
+        self.values.iter().sum::<f64>() / self.values.len().max(1) as f64
+    }
+
+    pub fn scaled(&self, factor: f64) -> Map {
+        self.map(|v| v * factor)
+    }
+
+    pub fn map(&self, f: impl Fn(f64) -> f64) -> Map {
+        Map { dims: self.dims.clone(), values: self.values.iter().map(|v| f(*v)).collect() }
+    }
+
+    /// Position by position. A map without axes goes with every other.
+    pub fn zip(&self, other: &Map, f: impl Fn(f64, f64) -> f64) -> Map {
+        if self.dims == other.dims {
+            let values = self.values.iter().zip(&other.values).map(|(a, b)| f(*a, *b)).collect();
+            return Map { dims: self.dims.clone(), values };
+        }
+        if self.values.len() == 1 {
+            return other.map(|b| f(self.values[0], b));
+        }
+        let b = other.mean();
+        self.map(|a| f(a, b))
+    }
+
+    /// The sum of each window's elements; what lies outside counts as zero.
+    pub fn gather(&self, axes: &[Axis]) -> Map {
+        let mut map = self.clone();
+        for (i, axis) in axes.iter().enumerate() {
+            let size = map.dims[i];
+            map = map.along(i, axis.windows, |from, to| {
+                for (window, out) in to.iter_mut().enumerate() {
+                    let places = (0..axis.kernel).filter_map(|tap| axis.place(window, tap, size));
+                    *out = places.map(|at| from[at]).sum();
+                }
+            });
+        }
+        map
+    }
+
+    /// The transpose of [`gather`](Self::gather): each window's number is added to all of its elements, of which there are
+    /// `sizes`.
+    pub fn scatter(&self, axes: &[Axis], sizes: &[usize]) -> Map {
+        let mut map = self.clone();
+        for (i, (axis, size)) in axes.iter().zip(sizes).enumerate() {
+            map = map.along(i, *size, |from, to| {
+                for (window, value) in from.iter().enumerate().take(axis.windows) {
+                    for at in (0..axis.kernel).filter_map(|tap| axis.place(window, tap, *size)) {
+                        to[at] += value;
+                    }
+                }
+            });
+        }
+        map
+    }
+
+    /// Each line along an axis replaced by one of `size` elements, which begins as zeros.
+    pub fn along(&self, axis: usize, size: usize, f: impl Fn(&[f64], &mut [f64])) -> Map {
+        let inner: usize = self.dims[axis + 1..].iter().product();
+        let outer: usize = self.dims[..axis].iter().product();
+        let old = self.dims[axis];
+        let mut dims = self.dims.clone();
+        dims[axis] = size;
+        let mut values = vec![0.0; outer * size * inner];
+        let (mut from, mut to) = (vec![0.0; old], vec![0.0; size]);
+        for o in 0..outer {
+            for i in 0..inner {
+                for (k, v) in from.iter_mut().enumerate() {
+                    *v = self.values[(o * old + k) * inner + i];
+                }
+                to.fill(0.0);
+                f(&from, &mut to);
+                for (k, v) in to.iter().enumerate() {
+                    values[(o * size + k) * inner + i] = *v;
+                }
+            }
+        }
+        Map { dims, values }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PADDED: Axis = Axis { kernel: 3, stride: 1, dilation: 1, before: 1, windows: 4 };
+
+    #[test]
+    fn borders_have_fewer_taps() {
+        let counts = Map::constant(&[4, 4], 1.0).gather(&[PADDED, PADDED]);
+        assert_eq!(counts.values[..4], [4.0, 6.0, 6.0, 4.0]);
+        assert_eq!(counts.values[4..8], [6.0, 9.0, 9.0, 6.0]);
+    }
+
+    #[test]
+    fn neighbours_of_a_border_miss_taps() {
+        // Windows of 2, 3, 3, 2 taps: neighbours share 2, 3 and 2.
+        let want = 7.0 / (2.0 * 6f64.sqrt() + 3.0);
+        assert!((PADDED.shared(1, 4) - want).abs() < 1e-12);
+        assert_eq!(PADDED.shared(0, 4), 1.0);
+    }
+
+    #[test]
+    fn scatter_is_the_transpose_of_gather() {
+        let axis = Axis { kernel: 3, stride: 2, dilation: 2, before: 1, windows: 3 };
+        let x = Map { dims: vec![7], values: (0..7).map(|i| f64::from(i * i + 1)).collect() };
+        let y = Map { dims: vec![3], values: vec![2.0, -1.0, 5.0] };
+        let dot = |a: &Map, b: &Map| a.values.iter().zip(&b.values).map(|(a, b)| a * b).sum::<f64>();
+        assert_eq!(dot(&x.gather(&[axis]), &y), dot(&x, &y.scatter(&[axis], &[7])));
+    }
+}

@@ -1,0 +1,121 @@
+//! Both curves over depth as a picture: root mean square of signals above, of gradients below, on logarithmic axes.
+
+use super::{Layer, Lint};
+use std::fmt::Write as _;
+
+const WIDTH: f64 = 960.0;
+const PANEL: f64 = 300.0;
+const LEFT: f64 = 84.0;
+const RIGHT: f64 = 24.0;
+const TOP: f64 = 48.0;
+const COLOURS: [&str; 6] = ["#1f6fb4", "#d1622b", "#2c8f57", "#8a4fbf", "#b03a5b", "#6b6b2a"];
+
+/// A self-contained picture of these reports of one model.
+pub fn svg(reports: &[Lint]) -> String {
+    let height = 2.0 * (PANEL + TOP) + 40.0 + 20.0 * reports.len() as f64;
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        out,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
+         font-family=\"sans-serif\" font-size=\"13\"><rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>"
+    );
+    let signal = |l: &Layer| l.predicted.as_ref().map(|p| p.rms);
+    let gradient = |l: &Layer| l.predicted.as_ref().and_then(|p| p.gradient);
+    panel(
+        &mut out,
+        TOP,
+        "signal: root mean square by layer (line: predicted; bars: measured, 95 %)",
+        reports,
+        &signal,
+        true,
+    );
+    let below = 2.0 * TOP + PANEL;
+    panel(
+        &mut out,
+        below,
+        "gradient: root mean square by layer (predicted; 1 at each output)",
+        reports,
+        &gradient,
+        false,
+    );
+    for (i, report) in reports.iter().enumerate() {
+        let y = 2.0 * (PANEL + TOP) + 34.0 + 20.0 * i as f64;
+        let _ = writeln!(
+            out,
+            "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\" stroke=\"{}\" stroke-width=\"2\"/>\
+             <text x=\"{}\" y=\"{}\">{}: {}</text>",
+            LEFT + 28.0,
+            COLOURS[i % COLOURS.len()],
+            LEFT + 36.0,
+            y + 4.0,
+            escape(&report.model),
+            escape(&report.scheme)
+        );
+    }
+    out.push_str("</svg>\n");
+    out
+}
+
+fn panel(
+    out: &mut String,
+    top: f64,
+    title: &str,
+    reports: &[Lint],
+    value: &dyn Fn(&Layer) -> Option<f64>,
+    measured: bool,
+) {
+    let usable = |v: &f64| v.is_finite() && *v > 0.0;
+    let of = |l: &Layer| {
+        value(l).into_iter().chain(l.measured.filter(|_| measured).map(|m| m.rms)).collect::<Vec<_>>()
+    };
+    let all: Vec<f64> = reports.iter().flat_map(|r| &r.layers).flat_map(of).filter(usable).collect();
+    let least = all.iter().copied().fold(f64::INFINITY, f64::min).min(1.0);
+    let greatest = all.iter().copied().fold(0.0, f64::max).max(1.0);
+    let (low, high) = ((least.log10() - 0.1).floor(), (greatest.log10() + 0.1).ceil());
+    let y = |v: f64| top + PANEL * (high - v.log10()) / (high - low);
+    let count = reports.iter().map(|r| r.layers.len()).max().unwrap_or(1).max(2) as f64;
+    let x = |i: usize| LEFT + (WIDTH - LEFT - RIGHT) * i as f64 / (count - 1.0);
+    let _ = writeln!(out, "<text x=\"{LEFT}\" y=\"{}\" font-weight=\"bold\">{title}</text>", top - 12.0);
+    let every = ((high - low) / 8.0).ceil().max(1.0) as i64;
+    for power in (low as i64..=high as i64).filter(|p| p % every == 0) {
+        let at = y(10f64.powi(power as i32));
+        let _ = writeln!(
+            out,
+            "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"#ddd\"/>\
+             <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#555\">1e{power}</text>",
+            WIDTH - RIGHT,
+            LEFT - 8.0,
+            at + 4.0
+        );
+    }
+    for (report, colour) in reports.iter().zip(COLOURS.iter().cycle()) {
+        let mut points = String::new();
+        for (i, layer) in report.layers.iter().enumerate() {
+            if let Some(v) = value(layer).filter(usable) {
+                let _ = write!(points, "{:.1},{:.1} ", x(i), y(v));
+            }
+            if let Some(m) = layer.measured.filter(|_| measured) {
+                let _ = writeln!(
+                    out,
+                    "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{1:.1}\" y2=\"{2:.1}\" stroke=\"{colour}\"/>\
+                     <circle cx=\"{0:.1}\" cy=\"{3:.1}\" r=\"2.5\" fill=\"{colour}\"><title>{4}</title></circle>",
+                    x(i),
+                    y(m.low),
+                    y(m.high),
+                    y(m.rms),
+                    escape(&format!("{} {}", layer.name, layer.op))
+                );
+            }
+        }
+        let _ = writeln!(
+            out,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>",
+            points.trim_end()
+        );
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
