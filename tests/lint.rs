@@ -32,7 +32,7 @@ fn padded_convolutions_with_pools() {
               |> flatten |> dense(64) as fc |> prelu as fc |> dense(10) as out
         }",
         &[1, 3, 24, 24],
-        &Options { draws: 24, ..Options::default() },
+        &Options { draws: 120, ..Options::default() },
     );
     assert!(report.warnings.is_empty(), "{:?}", report.warnings);
     agrees(&report, 0.1);

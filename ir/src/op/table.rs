@@ -184,7 +184,7 @@ pub static OPS: &[OpSpec] = &[
     layer(row(C::Contraction, "dense", WEIGHTED, &[],
         "Fully connected layer: x […, I], weight [O, I] → […, O]", "dense(1000)"), &[CHANNELS]),
     row(C::Contraction, "conv_weight_grad", XG, &[KERNEL, STRIDE, PAD, DILATION, GROUPS],
-        "Gradient of a convolution's weight: x [N, C, …], g [N, O, …] → [O, C/groups, …kernel]", "conv_weight_grad(g, kernel: 3, pad: 1)"),
+        "Gradient of a convolution's weight: x [N, C, …], g [N, O, …] → [O, C/groups, …kernel]", "conv_weight_grad(b, kernel: 3, pad: 1)"),
     row(C::Contraction, "matmul", AB, &[], "Matrix product, leading axes broadcast: […, M, K], […, K, N] → […, M, N]", "matmul(a, b)"),
 
     layer(row(C::Rectifier, "prelu", &[data("x"), param("slope")],
@@ -247,7 +247,7 @@ pub static OPS: &[OpSpec] = &[
     row(C::Pooling, "max_pool", X, &[KERNEL, POOL_STRIDE, PAD, DILATION, CEIL], "greatest element of each window; padding never wins",
         "max_pool(kernel: 2)"),
     row(C::Pooling, "max_pool_grad", &[data("x"), data("y"), data("g")], &[KERNEL, POOL_STRIDE, PAD, DILATION, CEIL],
-        "gradient of max_pool's x: each window hands its g to its first element that equals y", "max_pool_grad(y, g, kernel: 2)"),
+        "gradient of max_pool's x: each window hands its g to its first element that equals y", "max_pool_grad(a, b, kernel: 3, stride: 1, pad: 1)"),
     row(C::Pooling, "avg_pool", X, &[KERNEL, POOL_STRIDE, PAD, DILATION, CEIL,
         attr("count_include_pad", AttrKind::Bool, "false", "divide by the whole window")], "mean of each window", "avg_pool(kernel: 2)"),
     short(row(C::Pooling, "global_avg_pool", X, &[], "reduce_mean over the spatial axes, kept with size 1", "global_avg_pool")),
