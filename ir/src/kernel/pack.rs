@@ -115,9 +115,10 @@ impl PackFormat {
         let start = group * self.group_len();
         match self {
             PackFormat::Raw { elements } => start..(start + RAW_GROUP).min(*elements as usize),
-            PackFormat::Channels(_) | PackFormat::Weights(_) | PackFormat::Sums(_) | PackFormat::Winograd(_) => {
-                start..start + self.group_len()
-            }
+            PackFormat::Channels(_)
+            | PackFormat::Weights(_)
+            | PackFormat::Sums(_)
+            | PackFormat::Winograd(_) => start..start + self.group_len(),
         }
     }
 
@@ -155,7 +156,10 @@ impl PackFormat {
     /// was read is still in cache when it is packed.
     pub fn pieces(&self, group: usize) -> usize {
         match self {
-            PackFormat::Raw { .. } | PackFormat::Channels(_) | PackFormat::Sums(_) | PackFormat::Winograd(_) => 1,
+            PackFormat::Raw { .. }
+            | PackFormat::Channels(_)
+            | PackFormat::Sums(_)
+            | PackFormat::Winograd(_) => 1,
             PackFormat::Weights(pack) => pack.pieces(group),
         }
     }
@@ -166,9 +170,7 @@ impl PackFormat {
             PackFormat::Raw { .. }
             | PackFormat::Channels(_)
             | PackFormat::Sums(_)
-            | PackFormat::Winograd(_) => {
-                self.source_range(group)
-            }
+            | PackFormat::Winograd(_) => self.source_range(group),
             PackFormat::Weights(pack) => pack.source_range(group, pack.piece_channels(group, piece)),
         }
     }

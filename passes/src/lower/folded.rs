@@ -131,6 +131,7 @@ impl Lower<'_> {
             steps,
             weights: Some((weights, 0)),
             bias: Bias::None,
+            candidates: vec![],
             multiply_adds: (out.shape().iter().product::<i64>() * ins * kernel / places) as u64,
         };
         self.raw_tile_call(&call, None)?;

@@ -368,12 +368,14 @@ fn takes_any_element(op: &Op) -> bool {
         | Op::Map => true,
         Op::Conv(_)
         | Op::ConvTranspose(_)
+        | Op::ConvWeightGrad { .. }
         | Op::Dense
         | Op::MatMul
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
         | Op::InstanceNorm { .. }
         | Op::MaxPool(_)
+        | Op::MaxPoolGrad(_)
         | Op::AvgPool { .. }
         | Op::Spp { .. }
         | Op::Softmax { .. }

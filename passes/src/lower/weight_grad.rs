@@ -122,6 +122,7 @@ impl Lower<'_> {
                 steps,
                 weights: Some((weights, 0)),
                 bias: Bias::None,
+                candidates: vec![],
                 multiply_adds: (images * places * rows * outputs) as u64,
             },
             None,

@@ -182,6 +182,8 @@ impl<'a> Walk<'a> {
             | Op::Cast { .. }
             | Op::Softmax { .. }
             | Op::Pad { .. }
+            | Op::ConvWeightGrad { .. }
+            | Op::MaxPoolGrad(_)
             | Op::Resize(_) => return None,
         })
     }
