@@ -247,7 +247,7 @@ pub static OPS: &[OpSpec] = &[
     row(C::Pooling, "max_pool", X, &[KERNEL, POOL_STRIDE, PAD, DILATION, CEIL], "greatest element of each window; padding never wins",
         "max_pool(kernel: 2)"),
     row(C::Pooling, "max_pool_grad", &[data("x"), data("y"), data("g")], &[KERNEL, POOL_STRIDE, PAD, DILATION, CEIL],
-        "gradient of max_pool's x: each window hands its g to its first element that equals y", "max_pool_grad(a, b, kernel: 3, stride: 1, pad: 1)"),
+        "gradient of max_pool's x: each window hands its g to its first element that equals y", "max_pool_grad(b, a, kernel: 3, stride: 1, pad: 1)"),
     row(C::Pooling, "avg_pool", X, &[KERNEL, POOL_STRIDE, PAD, DILATION, CEIL,
         attr("count_include_pad", AttrKind::Bool, "false", "divide by the whole window")], "mean of each window", "avg_pool(kernel: 2)"),
     short(row(C::Pooling, "global_avg_pool", X, &[], "reduce_mean over the spatial axes, kept with size 1", "global_avg_pool")),
