@@ -61,7 +61,7 @@ pub(super) fn warnings(layers: &[Layer]) -> Vec<Warning> {
 fn warning(backward: bool, sizes: Vec<(&Layer, f64)>) -> Option<Warning> {
     let (first, last) = (sizes.first()?.1, sizes.last()?.1);
     let growth = last / first;
-    if !(growth < 1.0 / LIMIT || growth > LIMIT) {
+    if (1.0 / LIMIT..=LIMIT).contains(&growth) {
         return None;
     }
     let steps = sizes.windows(2).map(|w| {

@@ -181,8 +181,8 @@ impl Lower<'_> {
         let weight = sizes(self.graph, self.graph.node(id).operands[1]);
         let ones = |v: &[i64]| v.iter().all(|n| *n == 1);
         let fits = weight[2..] == [3, 3]
-            && ones(&a.stride.iter().map(|n| i64::from(*n)).collect::<Vec<_>>())
-            && ones(&a.dilation.iter().map(|n| i64::from(*n)).collect::<Vec<_>>())
+            && ones(&a.stride)
+            && ones(&a.dilation)
             && a.groups == 1
             && self.layout.is_param(self.graph.node(id).operands[1])
             && self.is_blocked(x)

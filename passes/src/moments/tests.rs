@@ -102,5 +102,5 @@ fn relu_before_global_pooling_leaves_its_mean() {
     );
     // E[(mean of n)²] = (q + (n − 1) m²) / n with q = ½ and m² = 1 / 2π.
     let (n, m2) = (64.0, 0.5 / std::f64::consts::PI);
-    close(p["g.reduce_mean"].rms, ((0.5 + (n - 1.0) * m2) / n as f64).sqrt());
+    close(p["g.reduce_mean"].rms, ((0.5 + (n - 1.0) * m2) / n).sqrt());
 }
