@@ -51,9 +51,9 @@ pub struct Batch {
     pub epoch: u64,
     /// In the epoch.
     pub index: usize,
-    /// f32 [N, C, H, W].
+    /// f32 `[N, C, H, W]`.
     pub images: Tensor,
-    /// u32 [N].
+    /// u32 `[N]`.
     pub labels: Tensor,
 }
 
