@@ -4,5 +4,6 @@ mod common;
 mod levels;
 mod math;
 mod nests;
+mod scalars;
 mod tiles;
 mod winograd;

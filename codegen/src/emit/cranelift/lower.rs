@@ -21,6 +21,7 @@ pub(super) fn lower(
     convention: CallConv,
     frontend: TargetFrontendConfig,
     native_rounding: bool,
+    avx: bool,
 ) -> Context {
     let mut context = Context::new();
     let mut signature = Signature::new(convention);
@@ -30,7 +31,7 @@ pub(super) fn lower(
     let mut builder = FunctionBuilder::new(&mut context.func, &mut frontend_context);
     let ints = (0..function.ints).map(|_| builder.declare_var(I64)).collect();
     let vectors = (0..function.vectors).map(|_| builder.declare_var(F32X4)).collect();
-    let mut lowering = Lowering { builder, ints, vectors, fused: function.fused, native_rounding };
+    let mut lowering = Lowering { builder, ints, vectors, fused: function.fused, native_rounding, avx };
     let entry = lowering.builder.create_block();
     lowering.builder.append_block_params_for_function_params(entry);
     lowering.builder.switch_to_block(entry);
@@ -51,6 +52,8 @@ struct Lowering<'a> {
     fused: bool,
     /// Whether the target rounds vectors in one instruction.
     native_rounding: bool,
+    /// Whether vector instructions read memory at any address.
+    avx: bool,
 }
 
 impl Lowering<'_> {
@@ -457,9 +460,20 @@ impl Lowering<'_> {
     }
 
     fn select(&mut self, code: FloatCC, a: Value, b: Value, yes: Value, no: Value) -> Value {
+        let (a, b) = (self.apart(a), self.apart(b));
         let mask = self.builder.ins().fcmp(code, a, b);
         let mask = self.cast(F32X4, mask);
         self.builder.ins().bitselect(mask, yes, no)
+    }
+
+    /// The value, not as the result of a load. Without AVX, Cranelift would let a comparison read memory itself, and
+    /// that faults unless the address is a multiple of 16.
+    fn apart(&mut self, value: Value) -> Value {
+        if self.avx {
+            return value;
+        }
+        let bits = self.cast(I32X4, value);
+        self.cast(F32X4, bits)
     }
 
     fn cast(&mut self, ty: Type, value: Value) -> Value {

@@ -45,7 +45,8 @@ fn context(function: &tile::Function, target: &Target, isa: &OwnedTargetIsa) -> 
         return Err(EmitError::Unsupported(format!("fused multiply-add at {}", target.level)));
     }
     let native_rounding = target.level != Level::X86V1;
-    Ok(lower::lower(function, CallConv::SystemV, isa.frontend_config(), native_rounding))
+    let avx = !matches!(target.level, Level::X86V1 | Level::X86V2);
+    Ok(lower::lower(function, CallConv::SystemV, isa.frontend_config(), native_rounding, avx))
 }
 
 pub(crate) fn isa_for(target: &Target) -> Result<OwnedTargetIsa, EmitError> {
