@@ -58,18 +58,20 @@ pub(super) fn warnings(layers: &[Layer]) -> Vec<Warning> {
 }
 
 /// `sizes` in the direction in which the signal goes.
-fn warning(backward: bool, sizes: Vec<(&Layer, f64)>) -> Option<Warning> {
+fn warning<'l>(backward: bool, sizes: Vec<(&'l Layer, f64)>) -> Option<Warning> {
     let (first, last) = (sizes.first()?.1, sizes.last()?.1);
     let growth = last / first;
     if (1.0 / LIMIT..=LIMIT).contains(&growth) {
         return None;
     }
-    let steps = sizes.windows(2).map(|w| {
-        // Forward the step is the later layer's doing, backward that of the layer nearer to the output.
-        (if backward { w[0].0 } else { w[1].0 }, w[1].1 / w[0].1)
-    });
-    let strength = |step: f64| if growth < 1.0 { -step } else { step };
-    let (layer, step) = steps.max_by(|a, b| strength(a.1).total_cmp(&strength(b.1)))?;
+    // Forward the step is the later layer's doing, backward that of the layer nearer to the output.
+    let blamed = |w: &[(&'l Layer, f64)]| (if backward { w[0].0 } else { w[1].0 }, w[1].1 / w[0].1);
+    let steps: Vec<(&Layer, f64)> = sizes.windows(2).map(blamed).collect();
+    let strength = |step: f64| if growth < 1.0 { 1.0 / step } else { step };
+    let strongest = steps.iter().map(|(_, step)| strength(*step)).fold(0.0, f64::max);
+    // Of steps as strong as that, one in the middle is typical: the ends may be initialised otherwise.
+    let equal: Vec<_> = steps.into_iter().filter(|(_, step)| strength(*step) >= 0.999 * strongest).collect();
+    let (layer, step) = *equal.get(equal.len() / 2)?;
     let initialisation = layer.init.as_ref().map(|i| i.written.to_string()).unwrap_or_default();
     Some(Warning { backward, growth, depth: sizes.len(), layer: layer.name.clone(), initialisation, step })
 }

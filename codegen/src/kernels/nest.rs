@@ -349,7 +349,7 @@ impl Generator<'_> {
         lanes[0]
     }
 
-    #[allow(clippy::too_many_arguments)]
+    #[expect(clippy::too_many_arguments, reason = "the place of one loop within the nest")]
     fn reduce_dim(
         &self,
         builder: &mut Builder,

@@ -28,8 +28,10 @@ pub struct Bytes {
     pub dims: Vec<(i64, i64)>,
 }
 
-/// Beyond this many runs, further dims are kept as dims.
-const MAX_RUNS: usize = 2048;
+/// Beyond this many runs, further dims are kept as dims,
+const MAX_RUNS: i64 = 2048;
+/// unless the runs lie so far apart that stepping over them at every place costs more; but never beyond these.
+const MOST_RUNS: i64 = 1 << 18;
 
 /// All accesses of a call, over-reads excluded.
 pub fn accesses(kernel: &Descriptor, args: &Args) -> Vec<Access> {
@@ -186,8 +188,12 @@ fn nest_bytes(stream: &NestStream, extents: &[i64], element: i64) -> Vec<Bytes> 
     expand(runs, dims)
 }
 
+/// A gap that is cheaper to step over than to begin a set of its own behind.
+const NEAR_BYTES: i64 = 1024;
+
 /// The runs repeated along dims of (extent, byte stride). Runs that are farther apart than the dims between them
-/// reach, such as the taps of different channel blocks, are sets of their own.
+/// reach, such as the taps of different channel blocks, are sets of their own; those that a few machine words of bits
+/// bridge, such as the elements that a table picks one by one, are not.
 fn expand(runs: Vec<Run>, mut dims: Vec<(i64, i64)>) -> Vec<Bytes> {
     dims.retain(|(n, stride)| *n > 1 && *stride != 0);
     dims.sort_by_key(|(_, stride)| stride.abs());
@@ -195,7 +201,7 @@ fn expand(runs: Vec<Run>, mut dims: Vec<(i64, i64)>) -> Vec<Bytes> {
     let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return vec![] };
     let inner = dims.partition_point(|(_, stride)| stride.abs() < last.1 - first.0);
     let reach: i64 = dims[..inner].iter().map(|(n, stride)| (n - 1) * stride.abs()).sum();
-    let clusters = runs.chunk_by(|a, b| b.0 - a.1 <= reach);
+    let clusters = runs.chunk_by(|a, b| b.0 - a.1 <= reach.max(NEAR_BYTES));
     clusters.map(|cluster| repeat(cluster.to_vec(), &dims)).collect()
 }
 
@@ -206,7 +212,7 @@ fn repeat(mut runs: Vec<Run>, dims: &[(i64, i64)]) -> Bytes {
         let far = (extent - 1) * stride;
         if stride.abs() <= shortest {
             runs.iter_mut().for_each(|run| *run = (run.0 + far.min(0), run.1 + far.max(0)));
-        } else if runs.len() as i64 * extent <= MAX_RUNS as i64 {
+        } else if is_cheaper_spread(&runs, extent, far) {
             let at = |i: i64| move |(a, b): &Run| (a + i * stride, b + i * stride);
             runs = (0..extent).flat_map(|i| runs.iter().map(at(i)).collect::<Vec<_>>()).collect();
         } else {
@@ -215,6 +221,15 @@ fn repeat(mut runs: Vec<Run>, dims: &[(i64, i64)]) -> Bytes {
         runs = normalise(runs);
     }
     Bytes { runs, dims: vec![] }
+}
+
+/// Whether a dim is to become runs: machine words of bits that a pattern takes, kept as a dim and spread out.
+fn is_cheaper_spread(runs: &[Run], extent: i64, far: i64) -> bool {
+    let words = |bytes: i64| bytes / 256 + 1;
+    let count = runs.len() as i64 * extent;
+    let span = runs.last().map_or(0, |run| run.1) - runs.first().map_or(0, |run| run.0);
+    count <= MAX_RUNS
+        || count <= MOST_RUNS && 4 * (words(span + far.abs()) + count) < words(span).saturating_mul(extent)
 }
 
 /// Sorts runs and joins those that touch.
@@ -257,6 +272,29 @@ mod tests {
         assert_eq!((sets[0].runs.len(), &sets[0].dims), (1000, &vec![(100, 9000)]));
         let far = expand(vec![(0, 4), (1 << 20, (1 << 20) + 4)], vec![(2, 1 << 24), (3, 8)]);
         assert_eq!(far.len(), 2, "{far:?}");
+    }
+
+    /// The half block of channels behind whole ones keeps rows from joining; every pixel would step over all blocks.
+    #[test]
+    fn runs_far_apart_are_spread_out() {
+        let block = 700_000;
+        let taps =
+            (0..3).flat_map(|row| (0..4).map(move |b| (b * block + row * 7000, if b < 3 { 64 } else { 32 })));
+        let start = taps.map(|(at, len)| (at, at + len)).collect();
+        let sets = expand(start, vec![(100, 64), (100, 7000)]);
+        assert!(sets.iter().all(|bytes| bytes.dims.is_empty()), "{:?}", sets[0].dims);
+    }
+
+    /// Elements picked along two axes are one set, not one for each.
+    #[test]
+    fn tables_of_elements_are_one_set() {
+        let table = |axis: usize, stride: i64| crate::kernel::NestTable {
+            steps: (0..2).map(|d| i64::from(d == axis)).collect(),
+            offsets: (0..100).map(|i| i * stride).collect(),
+        };
+        let stream = NestStream { base: 0, strides: vec![0, 0], tables: vec![table(0, 6400), table(1, 64)] };
+        let sets = nest_bytes(&stream, &[100, 100], 4);
+        assert_eq!((sets.len(), sets[0].runs.len(), sets[0].dims.len()), (1, 10_000, 0));
     }
 
     #[test]

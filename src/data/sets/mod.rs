@@ -95,10 +95,13 @@ impl Dataset {
         Ok(Dataset { store: Arc::new(store), samples: (0..count).collect() })
     }
 
-    /// Number of images; never zero.
-    #[expect(clippy::len_without_is_empty, reason = "a data set is never empty")]
+    /// Number of images; at least 1 in every set that loads.
     pub fn len(&self) -> usize {
         self.samples.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
     }
 
     /// Channels, height and width of the images as a [`Loader`] gives them.
