@@ -223,6 +223,24 @@ impl<'m> Compiler<'m> {
         self.check_options()?;
         self.model.closed()?;
         let (typed, parameters) = weights::resolve(self.model, &self.options)?;
+        self.rewrite(typed, parameters, after)
+    }
+
+    /// Compiles a graph of known sizes that was derived from the model, with the model's parameters.
+    pub(crate) fn compile_graph(&self, graph: Graph, parameters: Parameters) -> Result<Compiled, Error> {
+        let mut compiler = self.clone();
+        compiler.options.sizes.clear();
+        let rewritten = compiler.rewrite(graph, parameters, None)?;
+        Compiled::new(compiler, rewritten, None)
+    }
+
+    /// Runs the passes.
+    fn rewrite(
+        &self,
+        typed: Graph,
+        parameters: Parameters,
+        after: Option<&AfterPass<'_>>,
+    ) -> Result<Rewritten, Error> {
         let options = passes::Options {
             stop_after: self.options.stop_after.as_deref(),
             print_after: after,

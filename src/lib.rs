@@ -54,6 +54,7 @@ mod outputs;
 mod reference;
 mod session;
 mod specialise;
+pub mod train;
 mod variants;
 mod weights;
 

@@ -144,7 +144,8 @@ fn in_order(inputs: &[(&str, TensorView<'_>)], ports: &[PortInfo]) -> bool {
     inputs.len() == ports.len() && inputs.iter().zip(ports).all(same)
 }
 
-fn bytes_of(tensor: &mut Tensor) -> &mut [u8] {
+/// The memory of an output.
+pub(crate) fn bytes_of(tensor: &mut Tensor) -> &mut [u8] {
     // Safety: kernels write numbers of the output's own type; for bools these are 0 and 1.
     unsafe { tensor.view_mut().into_bytes() }
 }

@@ -9,7 +9,8 @@ use super::table::{Table, bytes, count};
 use rectify::kernel::Descriptor;
 use rectify::machine::{native_level, peak_gflops, peak_rss_bytes};
 use rectify::plan::Plan;
-use rectify::{Compiled, StepTime};
+use rectify::train::{Loss, Method, Optimiser, Trainer};
+use rectify::{StepTime, Tensor};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::Write;
@@ -30,6 +31,12 @@ pub struct Args {
     /// Show the time, rate and share of the peak of each step
     #[arg(long)]
     per_op: bool,
+    /// Measure a training step with momentum: forward pass, cross-entropy, gradients and update
+    #[arg(long)]
+    train: bool,
+    /// Images in a training step's batch [default: 128]
+    #[arg(long, value_name = "N", requires = "train", value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    batch: Option<u32>,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -46,7 +53,7 @@ struct Measured {
     times: Vec<Duration>,
     steps: Vec<StepTime>,
     plan: std::sync::Arc<Plan>,
-    compiled: Compiled,
+    threads: usize,
     peak: Option<f64>,
 }
 
@@ -54,7 +61,7 @@ pub fn run(args: &Args) -> Outcome {
     if args.runs == Some(0) {
         return Err(Failure::usage("--runs takes a number from 1 on"));
     }
-    let measured = measure(args)?;
+    let measured = if args.train { measure_training(args)? } else { measure(args)? };
     let text = if args.json { format!("{}\n", json_report(args, &measured)) } else { human(args, &measured) };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
@@ -89,40 +96,97 @@ fn measure(args: &Args) -> Result<Measured, Failure> {
     let plan = compiled.plan(&sizes)?;
     let mut session = compiled.session();
     let views = inputs.views();
-    let progress = Progress::spinner("warming up");
-    for _ in 0..args.warmup {
-        session.run(&views)?;
-    }
-    drop(progress);
-    let progress = Progress::bar("running", u64::from(args.runs.unwrap_or(*RUNS.end())));
-    let start = Instant::now();
-    let mut runs = Vec::new();
-    loop {
-        let run = Instant::now();
-        session.run(&views)?;
-        runs.push(run.elapsed());
-        progress.advance(1);
-        let done = runs.len() as u32;
-        let enough = match args.runs {
-            Some(runs) => done >= runs,
-            None => done >= *RUNS.end() || done >= *RUNS.start() && start.elapsed() > BUDGET,
-        };
-        if enough {
-            break;
-        }
-    }
-    drop(progress);
+    let times = repeat(args, || Ok(session.run(&views).map(|_| ())?))?;
     let (mut steps, mut peak) = (Vec::new(), None);
     if args.per_op {
         // Apart from the runs above, as looking at the clock costs time too.
         session.set_profiling(true);
-        for _ in 0..runs.len().min(20) {
+        for _ in 0..times.len().min(PROFILED) {
             session.run(&views)?;
         }
         steps = session.step_times();
         peak = peak_gflops(PEAK_TIME);
     }
-    Ok(Measured { compile, times: runs, steps, plan, compiled, peak })
+    Ok(Measured { compile, times, steps, plan, threads: compiled.threads(), peak })
+}
+
+/// Runs that `--per-op` measures at most.
+const PROFILED: usize = 20;
+const BATCH: u32 = 128;
+
+/// A training step on random images with labels in turn.
+fn measure_training(args: &Args) -> Result<Measured, Failure> {
+    let opened = args.model.open()?;
+    let compiler = args.model.compiler(&opened.model)?;
+    compiler.check()?;
+    let batch = args.batch.unwrap_or(BATCH);
+    let ports = opened.model.inputs();
+    let mut sizes = args.model.set.clone();
+    // The batch is the first axis.
+    if let Some(name) = ports.first().and_then(|p| p.ty.shape.first()?.as_sym().map(str::to_owned))
+        && !sizes.iter().any(|(n, _)| *n == name)
+    {
+        sizes.push((name, i64::from(batch)));
+    }
+    let inputs = args.inputs.load(&ports, &sizes, args.model.seed, |_| None)?;
+    let [input] = &inputs.tensors[..] else {
+        return Err(Failure::usage(format!("a training step has one input, but the model has {}", ports.len())));
+    };
+    let optimiser = Optimiser::Momentum { momentum: 0.9, decay: 5e-4 };
+    let method = Method { loss: Loss::CrossEntropy { smoothing: 0.0 }, optimiser, freeze: vec![] };
+    let progress = Progress::spinner("compiling");
+    let mut trainer = Trainer::new(&compiler, &method, input.shape())?;
+    drop(progress);
+    let classes = trainer.classes().unwrap_or(1) as u32;
+    let labels: Vec<u32> = (0..input.shape()[0] as u32).map(|i| i % classes).collect();
+    let labels = Tensor::new([labels.len()], labels).map_err(rectify::Error::from)?;
+    let (prepared, passes, rest) = trainer.compile_times();
+    let compile = vec![
+        ("parse", opened.parse),
+        ("gradients", prepared),
+        ("passes", passes),
+        ("plan", rest.plan),
+        ("code", rest.code),
+        ("pack", rest.pack),
+    ];
+    let mut step = || Ok(trainer.step(input.view(), labels.view(), 0.01).map(|_| ())?);
+    let times = repeat(args, &mut step)?;
+    let (mut steps, mut peak) = (Vec::new(), None);
+    if args.per_op {
+        trainer.set_profiling(true);
+        for _ in 0..times.len().min(PROFILED) {
+            trainer.step(input.view(), labels.view(), 0.01)?;
+        }
+        steps = trainer.step_times();
+        peak = peak_gflops(PEAK_TIME);
+    }
+    Ok(Measured { compile, times, steps, plan: trainer.plan().clone(), threads: trainer.threads(), peak })
+}
+
+/// The times of runs, after those that are not counted.
+fn repeat(args: &Args, mut run: impl FnMut() -> Outcome) -> Result<Vec<Duration>, Failure> {
+    let progress = Progress::spinner("warming up");
+    for _ in 0..args.warmup {
+        run()?;
+    }
+    drop(progress);
+    let progress = Progress::bar("running", u64::from(args.runs.unwrap_or(*RUNS.end())));
+    let start = Instant::now();
+    let mut times = Vec::new();
+    loop {
+        let begin = Instant::now();
+        run()?;
+        times.push(begin.elapsed());
+        progress.advance(1);
+        let done = times.len() as u32;
+        let enough = match args.runs {
+            Some(runs) => done >= runs,
+            None => done >= *RUNS.end() || done >= *RUNS.start() && start.elapsed() > BUDGET,
+        };
+        if enough {
+            return Ok(times);
+        }
+    }
 }
 
 fn ms(time: Duration) -> f64 {
@@ -158,7 +222,7 @@ impl Measured {
 
     /// What all threads together could do at best.
     fn peak(&self) -> Option<f64> {
-        self.peak.map(|p| p * self.compiled.threads() as f64)
+        self.peak.map(|p| p * self.threads as f64)
     }
 }
 
@@ -167,8 +231,8 @@ fn json_report(args: &Args, m: &Measured) -> Value {
     let stages: serde_json::Map<_, _> =
         m.compile.iter().map(|(name, time)| ((*name).to_owned(), json!(ms(*time)))).collect();
     let mut report = json!({
-        "model": m.compiled.graph().name,
-        "threads": m.compiled.threads(),
+        "model": m.plan.model,
+        "threads": m.threads,
         "precision": args.model.precision.to_string(),
         "target": m.plan.target.level.to_string(),
         "seed": args.model.seed,
@@ -217,8 +281,8 @@ fn human(args: &Args, m: &Measured) -> String {
     let _ = writeln!(
         text,
         "{} on {} threads, {}{}",
-        m.compiled.graph().name,
-        m.compiled.threads(),
+        m.plan.model,
+        m.threads,
         m.plan.target.level,
         if m.plan.target.level == native_level() { "" } else { " (forced)" },
     );
@@ -280,7 +344,7 @@ fn per_op(m: &Measured) -> String {
             format!(
                 "peak at {}-bit vectors on {} threads: {p:.1} GFLOP/s, measured\n",
                 vector_bits(),
-                m.compiled.threads()
+                m.threads
             )
         },
     );

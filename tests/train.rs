@@ -1,0 +1,167 @@
+//! Training by compiled code: the interpreter's values, the same bits for every number of threads, and clear refusals.
+
+use rectify::train::{Loss, Method, Optimiser, Trainer};
+use rectify::{Model, Tensor};
+use rectify_ir::interp::{self, Tensors};
+use rectify_passes::training::{Recipe, training_step};
+
+/// Convolutions, PReLU of two sharings, a batch norm, both kinds of pooling and a residual add.
+const NET: &str = "model net(x: f32[N, 2, 8, 8]) -> (y: f32[N, 3]) {
+    let a = x |> conv(5, kernel: 3, pad: 1) as a |> batch_norm as a |> prelu as a
+    let b = a |> conv(5, kernel: 3, pad: 1) as b |> prelu(share: layer) as b
+    a + b |> max_pool(kernel: 2) |> conv(18, kernel: 3, stride: 2, pad: 1) as c |> prelu as c
+      |> global_avg_pool |> flatten |> dense(3) as head
+}";
+
+const MOMENTUM: Optimiser = Optimiser::Momentum { momentum: 0.9, decay: 5e-4 };
+
+fn method(loss: Loss, optimiser: Optimiser) -> Method {
+    Method { loss, optimiser, freeze: vec![] }
+}
+
+const CLASSES: Loss = Loss::CrossEntropy { smoothing: 0.1 };
+
+/// Waves whose frequency is the class.
+fn batch(shape: [usize; 4], classes: u32) -> (Tensor, Tensor) {
+    let each = shape[1..].iter().product::<usize>();
+    let class = |row: usize| row as u32 % classes;
+    let value = |i: usize| ((i % each) as f32 * 0.2 * (1.0 + class(i / each) as f32) + i as f32 * 0.01).sin();
+    let values = (0..shape[0] * each).map(value).collect::<Vec<_>>();
+    let labels = (0..shape[0]).map(class).collect::<Vec<_>>();
+    (Tensor::new(shape, values).unwrap(), Tensor::new([shape[0]], labels).unwrap())
+}
+
+fn parameters(trainer: &Trainer) -> Vec<(String, Vec<f32>)> {
+    let own = |(name, view): (&str, rectify::TensorView<'_>)| (name.to_owned(), view.to_f32_vec());
+    trainer.parameters().map(own).collect()
+}
+
+fn numbers(shape: &[usize], values: impl IntoIterator<Item = f32>) -> interp::Tensor<f64> {
+    interp::Tensor::new(shape, values.into_iter().map(f64::from).collect::<Vec<_>>()).unwrap()
+}
+
+#[test]
+fn steps_are_those_of_the_interpreter() {
+    for optimiser in [MOMENTUM, Optimiser::CaffeMomentum { momentum: 0.9, decay: 5e-4 }] {
+        let model = Model::parse(NET).unwrap();
+        let (x, labels) = batch([6, 2, 8, 8], 3);
+        let compiler = model.compiler().seed(5).threads(1);
+        let mut trainer = Trainer::new(&compiler, &method(CLASSES, optimiser), x.shape()).unwrap();
+
+        let sizes = [("N".to_owned(), 6)].into_iter().collect();
+        let bound = rectify_ir::bind::bind(model.graph(), &sizes).unwrap();
+        let recipe = Recipe { loss: CLASSES, optimiser, frozen: &|_| false };
+        let step = training_step(&bound, &recipe).unwrap();
+        let mut all = Tensors::new();
+        for state in &step.state {
+            let shape = state.ty.const_shape().unwrap();
+            let begun = trainer.parameters().find(|(name, _)| *name == &*state.input);
+            let values = begun.map_or_else(|| vec![0.0; shape.iter().product()], |(_, v)| v.to_f32_vec());
+            all.insert(state.input.to_string(), numbers(&shape, values));
+        }
+        all.insert("x".into(), numbers(x.shape(), x.view().to_f32_vec()));
+        all.insert("labels".into(), numbers(&[6], labels.view().to_f32_vec()));
+        for rate in [0.1, 0.1, 0.02] {
+            all.insert("rate".into(), numbers(&[], [rate as f32]));
+            let mut known =
+                |g: &rectify::Graph, id| interp::known_param(g, id).ok_or_else(|| "unknown".to_owned());
+            let mut want = interp::eval(&step.graph, &all, &mut known).unwrap();
+            let got = trainer.step(x.view(), labels.view(), rate).unwrap();
+            assert!((got.loss - want["loss"].to_f64()[0]).abs() < 1e-5, "{got:?}");
+            assert_eq!(got.correct, Some(want["correct"].to_f64()[0]));
+            for state in &step.state {
+                all.insert(state.input.to_string(), want.remove(&*state.output).unwrap());
+            }
+        }
+        for (name, values) in parameters(&trainer) {
+            for (got, want) in values.iter().zip(all[&name].to_f64()) {
+                assert!((f64::from(*got) - want).abs() < 1e-5 + 1e-4 * want.abs(), "{name}: {got}, not {want}");
+            }
+        }
+    }
+}
+
+/// Dropout included, whose masks are drawn outside of the graph.
+#[test]
+fn threads_and_seeds() {
+    let text = NET.replace("|> dense(3)", "|> dropout(0.3) |> dense(3)");
+    let model = Model::parse(&text).unwrap();
+    let (x, labels) = batch([20, 2, 8, 8], 3);
+    let after = |threads, seed| {
+        let compiler = model.compiler().seed(seed).threads(threads);
+        let mut trainer = Trainer::new(&compiler, &method(CLASSES, MOMENTUM), x.shape()).unwrap();
+        let losses: Vec<f64> =
+            (0..12).map(|_| trainer.step(x.view(), labels.view(), 0.05).unwrap().loss).collect();
+        assert!(losses[11] < losses[0], "{losses:?}");
+        assert_eq!(trainer.steps(), 12);
+        parameters(&trainer)
+    };
+    let one = after(1, 3);
+    assert!(one == after(2, 3) && one == after(3, 3));
+    assert!(one != after(1, 4));
+}
+
+#[test]
+fn frozen_parameters_stay() {
+    let model = Model::parse(NET).unwrap();
+    let (x, labels) = batch([6, 2, 8, 8], 3);
+    let freeze = vec!["a.*".to_owned(), "b.slope".to_owned()];
+    let method = Method { freeze, ..method(CLASSES, MOMENTUM) };
+    let mut trainer = Trainer::new(&model.compiler(), &method, x.shape()).unwrap();
+    let names: Vec<String> = parameters(&trainer).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["b.weight", "b.bias", "c.weight", "c.bias", "c.slope", "head.weight", "head.bias"]);
+    let losses: Vec<f64> =
+        (0..30).map(|_| trainer.step(x.view(), labels.view(), 0.05).unwrap().loss).collect();
+    assert!(losses[29] < losses[0], "{losses:?}");
+}
+
+#[test]
+fn regressions_learn_their_targets() {
+    let model = Model::parse(
+        "model up(x: f32[N, 1, 6, 6]) -> (y: f32[N, 1, 12, 12]) {
+            x |> conv(4, kernel: 3, pad: 1) as a |> prelu as a |> conv_transpose(1, kernel: 2, stride: 2) as b
+        }",
+    )
+    .unwrap();
+    let (x, _) = batch([3, 1, 6, 6], 2);
+    let (target, _) = batch([3, 1, 12, 12], 2);
+    for loss in [Loss::SquaredError, Loss::AbsoluteError] {
+        let mut trainer = Trainer::new(&model.compiler(), &method(loss, MOMENTUM), x.shape()).unwrap();
+        let mut step = || trainer.step(x.view(), target.view(), 0.02).unwrap();
+        let first = step();
+        assert_eq!(first.correct, None);
+        let last = (0..40).map(|_| step().loss).last().unwrap();
+        assert!(last < 0.9 * first.loss, "{} to {last}", first.loss);
+    }
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused() {
+    let refused = |text: &str, method: &Method, shape: &[usize]| {
+        let model = Model::parse(text).unwrap();
+        Trainer::new(&model.compiler(), method, shape).map(|_| ()).unwrap_err().to_string()
+    };
+    let plain = method(CLASSES, MOMENTUM);
+    let case = |got: String, want: &str| assert!(got.contains(want), "{got}\ndoes not say\n{want}");
+    case(refused(NET, &plain, &[6, 3, 8, 8]), "axis 1 must be 2");
+    let freeze = Method { freeze: vec!["d.*".into()], ..plain.clone() };
+    case(refused(NET, &freeze, &[6, 2, 8, 8]), "no parameter's name matches `d.*`");
+    let all = Method { freeze: vec!["*".into()], ..plain.clone() };
+    case(refused(NET, &all, &[6, 2, 8, 8]), "no parameter is left to train");
+    let two = "model m(x: f32[N, 2], y: f32[N, 2]) -> (z: f32[N, 2]) { x + y |> dense(2) as a }";
+    case(refused(two, &plain, &[6, 2]), "has one input, but this one has 2");
+    let reserved = "model m(rate: f32[N, 2]) -> (z: f32[N, 2]) { rate |> dense(2) as a }";
+    case(refused(reserved, &plain, &[6, 2]), "give it another name");
+    let map = "model m(x: f32[N, 2, 4, 4]) -> (y: f32[N, 2, 4, 4]) { x |> conv(2, kernel: 1) as a }";
+    case(refused(map, &plain, &[6, 2, 4, 4]), "logits of the shape [N, K]");
+
+    let model = Model::parse(NET).unwrap();
+    let (x, labels) = batch([6, 2, 8, 8], 3);
+    let mut trainer = Trainer::new(&model.compiler(), &plain, x.shape()).unwrap();
+    let mut step = |x: &Tensor, y: &Tensor| trainer.step(x.view(), y.view(), 0.1).unwrap_err().to_string();
+    let (fewer, _) = batch([5, 2, 8, 8], 3);
+    case(step(&fewer, &labels), "is [6, 2, 8, 8], not [5, 2, 8, 8]");
+    case(step(&x, &Tensor::new([6], vec![0u32, 1, 2, 3, 0, 1]).unwrap()), "the label of row 3 is 3, but the model has 3 classes");
+    case(step(&x, &Tensor::new([2], vec![0u32; 2]).unwrap()), "6 rows have the labels u32[6], not [2]");
+    assert_eq!(trainer.steps(), 0);
+}
