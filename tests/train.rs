@@ -75,7 +75,10 @@ fn steps_are_those_of_the_interpreter() {
         }
         for (name, values) in parameters(&trainer) {
             for (got, want) in values.iter().zip(all[&name].to_f64()) {
-                assert!((f64::from(*got) - want).abs() < 1e-5 + 1e-4 * want.abs(), "{name}: {got}, not {want}");
+                assert!(
+                    (f64::from(*got) - want).abs() < 1e-5 + 1e-4 * want.abs(),
+                    "{name}: {got}, not {want}"
+                );
             }
         }
     }
@@ -161,7 +164,10 @@ fn what_cannot_be_trained_is_refused() {
     let mut step = |x: &Tensor, y: &Tensor| trainer.step(x.view(), y.view(), 0.1).unwrap_err().to_string();
     let (fewer, _) = batch([5, 2, 8, 8], 3);
     case(step(&fewer, &labels), "is [6, 2, 8, 8], not [5, 2, 8, 8]");
-    case(step(&x, &Tensor::new([6], vec![0u32, 1, 2, 3, 0, 1]).unwrap()), "the label of row 3 is 3, but the model has 3 classes");
+    case(
+        step(&x, &Tensor::new([6], vec![0u32, 1, 2, 3, 0, 1]).unwrap()),
+        "the label of row 3 is 3, but the model has 3 classes",
+    );
     case(step(&x, &Tensor::new([2], vec![0u32; 2]).unwrap()), "6 rows have the labels u32[6], not [2]");
     assert_eq!(trainer.steps(), 0);
 }

@@ -130,7 +130,10 @@ fn measure_training(args: &Args) -> Result<Measured, Failure> {
     }
     let inputs = args.inputs.load(&ports, &sizes, args.model.seed, |_| None)?;
     let [input] = &inputs.tensors[..] else {
-        return Err(Failure::usage(format!("a training step has one input, but the model has {}", ports.len())));
+        return Err(Failure::usage(format!(
+            "a training step has one input, but the model has {}",
+            ports.len()
+        )));
     };
     let optimiser = Optimiser::Momentum { momentum: 0.9, decay: 5e-4 };
     let method = Method { loss: Loss::CrossEntropy { smoothing: 0.0 }, optimiser, freeze: vec![] };

@@ -40,7 +40,9 @@ mod tests {
         ] {
             assert!(matches(pattern, name), "{pattern} {name}");
         }
-        for (pattern, name) in [("conv*.weight", "conv1.bias"), ("", "a"), ("a?", "a"), ("a", "ab"), ("*b", "abc")] {
+        for (pattern, name) in
+            [("conv*.weight", "conv1.bias"), ("", "a"), ("a?", "a"), ("a", "ab"), ("*b", "abc")]
+        {
             assert!(!matches(pattern, name), "{pattern} {name}");
         }
     }

@@ -66,8 +66,10 @@ impl Ports {
             let state = states.index(|s| *s.output == port.name).map(Sink::State);
             sinks.push(state.unwrap_or_else(|| Sink::Number(number(&mut found, &port.name))));
         }
-        let numbers = plan.inputs.iter().zip(&feeds).filter(|(_, f)| matches!(f, Feed::Number(_))).map(|(p, _)| p);
-        let results = plan.outputs.iter().zip(&sinks).filter(|(_, s)| matches!(s, Sink::Number(_))).map(|(p, _)| p);
+        let numbers =
+            plan.inputs.iter().zip(&feeds).filter(|(_, f)| matches!(f, Feed::Number(_))).map(|(p, _)| p);
+        let results =
+            plan.outputs.iter().zip(&sinks).filter(|(_, s)| matches!(s, Sink::Number(_))).map(|(p, _)| p);
         match numbers.chain(results).find(|port| !port.shape.is_empty()) {
             Some(port) => Err(Error::internal("training", format!("{} is no number", port.name))),
             None => Ok(Ports { feeds, sinks, given, found }),

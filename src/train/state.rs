@@ -23,9 +23,11 @@ impl States {
             let shape = state.ty.const_shape().unwrap_or_default();
             let mut values = vec![0f32; shape.iter().product()];
             if let Start::Parameter(_) = state.start {
-                let named = |id: &&rectify_ir::NodeId| folded.node(**id).name.as_deref() == Some(&*state.input);
+                let named =
+                    |id: &&rectify_ir::NodeId| folded.node(**id).name.as_deref() == Some(&*state.input);
                 let source = sources.iter().find(named);
-                let source = source.ok_or_else(|| Error::internal("training", format!("{} is lost", state.input)))?;
+                let source =
+                    source.ok_or_else(|| Error::internal("training", format!("{} is lost", state.input)))?;
                 parameters.read(folded, *source, 0, &mut values)?;
             }
             now.push(Tensor::new(shape, values)?);

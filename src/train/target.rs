@@ -35,12 +35,16 @@ impl Expected {
                     _ => (0, 0),
                 };
                 if given.shape() != [rows] {
-                    return Err(Error::tensor(format!("{rows} rows have the labels u32[{rows}], not {:?}", given.shape())));
+                    return Err(Error::tensor(format!(
+                        "{rows} rows have the labels u32[{rows}], not {:?}",
+                        given.shape()
+                    )));
                 }
                 let labels = self.labels.as_mut_slice::<f32>()?;
                 for (row, (to, label)) in labels.iter_mut().zip(given.as_slice::<u32>()?).enumerate() {
                     if *label as usize >= classes {
-                        let message = format!("the label of row {row} is {label}, but the model has {classes} classes");
+                        let message =
+                            format!("the label of row {row} is {label}, but the model has {classes} classes");
                         return Err(Error::tensor(message));
                     }
                     *to = *label as f32;
@@ -50,7 +54,9 @@ impl Expected {
             Loss::SquaredError | Loss::AbsoluteError => {
                 if given.shape() != self.output {
                     let (got, want) = (given.shape(), &self.output);
-                    return Err(Error::tensor(format!("targets have the output's shape {want:?}, not {got:?}")));
+                    return Err(Error::tensor(format!(
+                        "targets have the output's shape {want:?}, not {got:?}"
+                    )));
                 }
                 given.as_slice::<f32>()?;
                 Ok(given.bytes())

@@ -14,8 +14,8 @@ use rectify_ir::graph::Graph;
 use rectify_ir::plan::Plan;
 use rectify_passes as passes;
 use rectify_passes::training::{Loss, Optimiser, Recipe, Start, TrainingError, TrainingStep, training_step};
-use rectify_runtime::profile::StepTime;
 use rectify_runtime::TensorView;
+use rectify_runtime::profile::StepTime;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,7 +71,8 @@ impl Trainer {
         let expected = Expected::new(method.loss, output)?;
         let frozen = |name: &str| method.freeze.iter().any(|p| glob::matches(p, name));
         let recipe = Recipe { loss: method.loss, optimiser: method.optimiser, frozen: &frozen };
-        let refuse = |e: TrainingError| Error::Unsupported { name: model.name.clone(), message: e.to_string() };
+        let refuse =
+            |e: TrainingError| Error::Unsupported { name: model.name.clone(), message: e.to_string() };
         let TrainingStep { graph, state, masks } = training_step(&model, &recipe).map_err(refuse)?;
         let states = States::start(state, &model, &parameters)?;
         let draw = |mask| MaskDraw::new(mask, parameters.seed());
@@ -96,7 +97,8 @@ impl Trainer {
     ) -> Result<Outcome, Error> {
         if inputs.shape() != self.input.1 {
             let (name, want) = &self.input;
-            let message = format!("the input `{name}` of this training step is {want:?}, not {:?}", inputs.shape());
+            let message =
+                format!("the input `{name}` of this training step is {want:?}, not {:?}", inputs.shape());
             return Err(Error::tensor(message));
         }
         inputs.as_slice::<f32>()?;
@@ -160,18 +162,25 @@ impl Trainer {
 fn sized(model: &Graph, compiler: &Compiler<'_>, shape: &[usize]) -> Result<(Arc<str>, Graph), Error> {
     let refuse = |message: String| Error::Unsupported { name: model.name.clone(), message };
     let [input] = model.inputs() else {
-        return Err(refuse(format!("a model in training has one input, but this one has {}", model.inputs().len())));
+        return Err(refuse(format!(
+            "a model in training has one input, but this one has {}",
+            model.inputs().len()
+        )));
     };
     let name = model.node(*input).name.clone().unwrap_or_default();
     if RESERVED.contains(&&*name) {
-        return Err(refuse(format!("an input named `{name}` is the training step's own: give it another name")));
+        return Err(refuse(format!(
+            "an input named `{name}` is the training step's own: give it another name"
+        )));
     }
     let shapes = BTreeMap::from([(name.to_string(), shape.iter().map(|d| *d as i64).collect())]);
     let mut sizes = compiler.options.sizes.clone();
     for (symbol, value) in solve(model, &shapes)? {
         let given = sizes.insert(symbol.clone(), value);
         if let Some(given) = given.filter(|given| *given != value) {
-            return Err(Error::option(format!("{symbol} is {given} by the options, but {value} by the inputs")));
+            return Err(Error::option(format!(
+                "{symbol} is {given} by the options, but {value} by the inputs"
+            )));
         }
     }
     Ok((name, bind(model, &sizes)?))
@@ -179,7 +188,8 @@ fn sized(model: &Graph, compiler: &Compiler<'_>, shape: &[usize]) -> Result<(Arc
 
 /// A pattern that does nothing is likely a mistake.
 fn check_patterns(model: &Graph, patterns: &[String]) -> Result<(), Error> {
-    let names: Vec<Arc<str>> = model.params().into_iter().filter_map(|id| model.node(id).name.clone()).collect();
+    let names: Vec<Arc<str>> =
+        model.params().into_iter().filter_map(|id| model.node(id).name.clone()).collect();
     match patterns.iter().find(|p| !names.iter().any(|n| glob::matches(p, n))) {
         None => Ok(()),
         Some(pattern) => Err(Error::Option {
