@@ -125,6 +125,15 @@ fn hostile_texts_give_errors_quickly() {
 }
 
 #[test]
+fn tuples_of_one_stay_tuples_at_every_width() {
+    for length in 40..110 {
+        let name = "a".repeat(length);
+        check_format(&format!("model m(x) {{\n let y = ({name},)\n f(({name},), ({name}))\n}}"));
+        check_format(&format!("model m(x) {{\n let y = (f({name}) {{ %acc => relu(%acc) }}, )\n y\n}}"));
+    }
+}
+
+#[test]
 fn long_chains_are_no_nesting() {
     let many = 20_000;
     for text in [
@@ -255,8 +264,14 @@ mod random {
         ])
     }
 
+    /// More cases where PROPTEST_CASES asks for them.
+    fn config() -> ProptestConfig {
+        let default = ProptestConfig::default();
+        ProptestConfig { cases: default.cases.max(400), failure_persistence: None, ..default }
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(config())]
 
         #[test]
         fn format_keeps_tree_and_comments(parts in prop::collection::vec((statement(), separator()), 1..5)) {

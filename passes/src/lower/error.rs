@@ -1,5 +1,6 @@
 //! Why a graph has no plan.
 
+use super::limits::{MAX_TABLE, MAX_TENSOR_BYTES};
 use rectify_ir::DType;
 
 /// A graph that cannot be lowered. `Illegal` is a fault of the compiler; the others name what the model has.
@@ -13,8 +14,14 @@ pub enum LowerError {
     ElementType { node: String, op: &'static str, dtype: DType },
     #[error("{node}: there is no {function} of {dtype} yet")]
     Function { node: String, function: String, dtype: DType },
-    #[error("{node} of shape {shape:?} is too large for memory")]
+    #[error(
+        "{node} of shape {shape:?} is too large: a tensor may have {} GiB; make batches or images smaller",
+        MAX_TENSOR_BYTES >> 30
+    )]
     TooLarge { node: String, shape: Vec<i64> },
+    /// Tables of offsets run along it, or each element of the result is a sum of so many.
+    #[error("{node} walks along {length} elements, more than {MAX_TABLE}: cut the axis into parts")]
+    TooLong { node: String, length: i64 },
     #[error("{node}: {op} of {operands} to {result} cannot be compiled: {reason}")]
     Unsupported { node: String, op: &'static str, operands: String, result: String, reason: String },
     #[error("{node}: the planner made an illegal kernel `{kernel}`: {reason}")]

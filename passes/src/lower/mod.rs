@@ -19,6 +19,7 @@ mod error;
 mod folded;
 mod gather;
 mod layout;
+mod limits;
 mod memory;
 mod moves;
 mod nest;
@@ -297,7 +298,7 @@ fn held(dtype: DType) -> DType {
     }
 }
 
-/// Every size is a constant of at least 1, and there are kernels for the elements.
+/// Every size is a constant of at least 1 and within limits, and there are kernels for the elements.
 fn check_types(graph: &Graph, params: &HashSet<NodeId>, id: NodeId) -> Result<(), LowerError> {
     let (node, result, is_param) = (graph.node(id), Value::from(id), params.contains(&id));
     for ty in &node.types {
@@ -309,6 +310,7 @@ fn check_types(graph: &Graph, params: &HashSet<NodeId>, id: NodeId) -> Result<()
             return Err(LowerError::Empty { node: label(graph, id), shape: shape.to_string() });
         }
     }
+    limits::check(graph, id)?;
     let operands = node.operands.iter().map(|v| graph.ty(*v).dtype);
     let foreign = node.types.iter().map(|t| t.dtype).chain(operands).find(|d| held(*d) != DType::F32);
     // Parameters of other types are packed as the model gives them.

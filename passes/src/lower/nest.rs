@@ -5,6 +5,7 @@
 //! that all references share; a reference whose digits do not fit reads through a table. Padded channel lanes of the
 //! output are written as zeros, by a mask where the program would make something else of zeros.
 
+use super::limits::MAX_TABLE;
 use super::LowerError;
 use super::storage::{Draft, DraftStep, StorageId};
 use super::view::{Axis, View};
@@ -184,6 +185,9 @@ pub(crate) fn emit(draft: &mut Draft, mut request: NestRequest) -> Result<(), Lo
                 continue;
             }
             if !join_digits(&mut chain, &r.axes[axis], extent) {
+                if extent > MAX_TABLE {
+                    return Err(LowerError::TooLong { node: request.label, length: extent });
+                }
                 let size = r.axes[axis].size;
                 let offsets = (0..extent).map(|i| r.axes[axis].offset(i.min(size - 1))).collect();
                 r.tables.push(RefTable::new(&[axis], &[extent], offsets));

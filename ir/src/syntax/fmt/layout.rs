@@ -222,6 +222,8 @@ impl<'a> Layout<'a> {
         let end = expr.span.end;
         match &expr.kind {
             ExprKind::List(items) => self.group("[", items, "]", end, tail),
+            // Without its comma, which is what does not fit, a tuple of one would be no tuple.
+            ExprKind::Tuple(items) if items.len() == 1 => self.group_broken("(", items, ")", end),
             ExprKind::Tuple(items) => self.group("(", items, ")", end, tail),
             ExprKind::Paren(inner) => {
                 self.out.push('(');
