@@ -126,7 +126,9 @@ pub(crate) fn plan(
         | LowerError::Unsupported { .. } => {
             Error::Unsupported { name: graph.name.clone(), message: error.to_string() }
         }
-        LowerError::TooLarge { .. } | LowerError::TooLong { .. } => Error::Format { name: graph.name.clone(), message: error.to_string() },
+        LowerError::TooLarge { .. } | LowerError::TooLong { .. } => {
+            Error::Format { name: graph.name.clone(), message: error.to_string() }
+        }
     })?;
     if plan.arena_bytes as u64 > MAX_ARENA_BYTES {
         let message = format!(

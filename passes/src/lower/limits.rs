@@ -17,7 +17,8 @@ pub(super) fn check(graph: &Graph, id: NodeId) -> Result<(), LowerError> {
     let node = graph.node(id);
     let results = (0..node.types.len()).map(|i| Value { node: id, result: i as u32 });
     for value in results.chain(node.operands.iter().copied()) {
-        let Some(shape) = graph.ty(value).shape.iter().map(|d| d.as_const()).collect::<Option<Vec<i64>>>() else {
+        let Some(shape) = graph.ty(value).shape.iter().map(|d| d.as_const()).collect::<Option<Vec<i64>>>()
+        else {
             let shape = ShapeDisplay(&graph.ty(value).shape).to_string();
             return Err(LowerError::Unbound { node: label(graph, value.node), shape });
         };

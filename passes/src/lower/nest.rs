@@ -5,8 +5,8 @@
 //! that all references share; a reference whose digits do not fit reads through a table. Padded channel lanes of the
 //! output are written as zeros, by a mask where the program would make something else of zeros.
 
-use super::limits::MAX_TABLE;
 use super::LowerError;
+use super::limits::MAX_TABLE;
 use super::storage::{Draft, DraftStep, StorageId};
 use super::view::{Axis, View};
 use rectify_ir::DType;
