@@ -76,6 +76,7 @@ pub fn multiply_adds(graph: &Graph, node: &Node) -> Result<Dim, DimError> {
         | Op::Expand { .. }
         | Op::Gather { .. }
         | Op::GatherElements { .. }
+        | Op::GatherNd { .. }
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }

@@ -32,6 +32,7 @@ fn fill(value: f32) -> Descriptor {
         task_dims: 1,
         vectorise: Vectorise::Output,
         output: vec![Access::One],
+        scatter: vec![],
         operands: vec![],
         body: Program::constant(value),
         reduce: None,

@@ -133,6 +133,7 @@ fn attr_dims(op: &Op) -> Vec<&Dim> {
         | Op::Cast { .. }
         | Op::Gather { .. }
         | Op::GatherElements { .. }
+        | Op::GatherNd { .. }
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
@@ -177,6 +178,7 @@ fn attr_dims_mut(op: &mut Op) -> Vec<&mut Dim> {
         | Op::Cast { .. }
         | Op::Gather { .. }
         | Op::GatherElements { .. }
+        | Op::GatherNd { .. }
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
@@ -239,6 +241,7 @@ fn resolve_same(op: &mut Op, operands: &[Vec<Dim>]) {
         | Op::Cast { .. }
         | Op::Gather { .. }
         | Op::GatherElements { .. }
+        | Op::GatherNd { .. }
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }

@@ -75,6 +75,7 @@ fn root_kind(op: &Op) -> Root {
         | Op::Expand { .. }
         | Op::Gather { .. }
         | Op::GatherElements { .. }
+        | Op::GatherNd { .. }
         | Op::DepthToSpace { .. }
         | Op::Resize(_) => Root::Other,
         Op::Unary(_)

@@ -75,6 +75,7 @@ pub(crate) fn identity(
         | Op::Select
         | Op::Gather { .. }
         | Op::GatherElements { .. }
+        | Op::GatherNd { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
         | Op::InstanceNorm { .. }

@@ -1,17 +1,18 @@
 //! Generator of `nest` kernels: affine loops with moving addresses.
 //!
 //! Each operand has an address that moves with the loops; a table has one of its own, and what it holds is added
-//! where the deepest of its dims is entered. The dim that is walked in vectors is split in whole vectors and a rest,
+//! where the deepest of its dims is entered. Indirections are added where an element, or a row of vectors, is read:
+//! the places do not move along the dim that is walked in vectors. That dim that is walked in vectors is split in whole vectors and a rest,
 //! both done by the same code at two widths: the rest is single elements where vectors have four lanes, else one vector
 //! of which only the first lanes count.
 
 use super::math::Constants;
 use super::program::{evaluate, maximum, minimum};
-use super::scalar::Scalars;
+use super::scalar::{self, Scalars};
 use crate::tile::build::{Builder, at, compare_const, indexed, slot};
 use crate::tile::{ARGUMENTS, Function, I, IntCompare, IntOp, Right, V, VectorOp, Width};
 use rectify_ir::kernel::nest::{self, slot};
-use rectify_ir::kernel::{Access, Compute, Nest, Reduce, Vectorise};
+use rectify_ir::kernel::{Access, Addressing, Compute, Nest, Reduce, Vectorise};
 use rectify_ir::target::Target;
 
 /// Reductions with bodies up to this weight keep four accumulators, to overlap their latencies.
@@ -24,10 +25,7 @@ pub fn generate(nest: &Nest, target: &Target) -> Function {
     let [_, _, begin, end, _] = ARGUMENTS;
     let task = builder.int(IntOp::Copy(begin));
     let count = builder.int(IntOp::Sub(end, begin));
-    let generator = Generator {
-        nest,
-        streams: nest.streams().map(|(access, tables)| (access.to_vec(), tables.to_vec())).collect(),
-    };
+    let generator = Generator { nest, streams: nest.streams().collect() };
     builder.repeat(count, |builder| {
         generator.task(builder, task);
         builder.bump(task, 1);
@@ -37,8 +35,8 @@ pub fn generate(nest: &Nest, target: &Target) -> Function {
 
 struct Generator<'a> {
     nest: &'a Nest,
-    /// Accesses and table masks of the output, the body's operands, the final operands.
-    streams: Vec<(Vec<Access>, Vec<u8>)>,
+    /// Of the output, the body's operands, the final operands.
+    streams: Vec<Addressing<'a>>,
 }
 
 /// Addresses at some depth of the nest.
@@ -65,7 +63,7 @@ impl Generator<'_> {
     }
 
     fn access(&self, stream: usize, dim: usize) -> Access {
-        self.streams[stream].0.get(dim).copied().unwrap_or(Access::Zero)
+        self.streams[stream].access.get(dim).copied().unwrap_or(Access::Zero)
     }
 
     /// Decodes a task, and does it.
@@ -78,7 +76,7 @@ impl Generator<'_> {
             let base = builder.int(slot(args, start + slot::BASE));
             builder.advance(cursor, base);
             place.cursors.push(cursor);
-            let tables = (0..self.streams[stream].1.len()).map(|table| {
+            let tables = (0..self.streams[stream].tables.len()).map(|table| {
                 let offset = builder.int(slot(args, start + slot::TABLES + table * slot::TABLE_LEN));
                 builder.int(IntOp::Add(args, offset))
             });
@@ -122,13 +120,13 @@ impl Generator<'_> {
         apply: &mut dyn FnMut(&mut Builder, I, I),
     ) {
         let args = ARGUMENTS[1];
-        for (stream, (_, tables)) in self.streams.iter().enumerate() {
+        for (stream, addressing) in self.streams.iter().enumerate() {
             let start = self.nest.stream_slot(stream);
             if self.access(stream, dim) != Access::Zero {
                 let stride = builder.int(slot(args, start + slot::STRIDES + dim));
                 apply(builder, place.cursors[stream], stride);
             }
-            for (table, mask) in tables.iter().enumerate() {
+            for (table, mask) in addressing.tables.iter().enumerate() {
                 if mask >> dim & 1 == 1 {
                     let strides = start + slot::TABLES + table * slot::TABLE_LEN + 1;
                     let stride = builder.int(slot(args, strides + dim));
@@ -149,7 +147,7 @@ impl Generator<'_> {
     /// Fresh addresses for what lies inside of one index of `dim`, with the tables added that end here.
     fn enter(&self, builder: &mut Builder, place: &Place, dim: usize) -> Place {
         let mut inner = place.clone();
-        for (stream, (access, tables)) in self.streams.iter().enumerate() {
+        for (stream, Addressing { access, tables, .. }) in self.streams.iter().enumerate() {
             let moves_later = access.iter().skip(dim + 1).any(|class| *class != Access::Zero);
             let table_later = tables.iter().any(|mask| u32::from(*mask) >> (dim + 1) != 0);
             let ending: Vec<usize> =
@@ -168,6 +166,25 @@ impl Generator<'_> {
             }
         }
         inner
+    }
+
+    /// The addresses with indirections added, as the values at the present ones say.
+    fn resolved(&self, builder: &mut Builder, place: &Place) -> Place {
+        let mut resolved = place.clone();
+        for (stream, addressing) in self.streams.iter().enumerate() {
+            for (k, operand) in addressing.indirect.iter().enumerate() {
+                let start = self.nest.stream_slot(stream) + slot::TABLES;
+                let at_size = start + addressing.tables.len() * slot::TABLE_LEN + k * slot::INDIRECT_LEN;
+                let size = builder.int(slot(ARGUMENTS[1], at_size));
+                let stride = builder.int(slot(ARGUMENTS[1], at_size + 1));
+                let element = self.nest.operands[*operand as usize].element;
+                let index = place.cursors[self.operand_stream(*operand as usize)];
+                let index = scalar::load_place(builder, element, at(index, 0), size);
+                let offset = builder.int(IntOp::Mul(index, stride));
+                resolved.cursors[stream] = builder.int(IntOp::Add(resolved.cursors[stream], offset));
+            }
+        }
+        resolved
     }
 
     fn extent(&self, builder: &mut Builder, dim: usize) -> I {
@@ -209,6 +226,7 @@ impl Generator<'_> {
 
     /// The innermost loop of a vectorised nest without reduction: one shared index, loop invariants outside.
     fn elementwise(&self, builder: &mut Builder, place: &Place, dim: usize, count: I) {
+        let place = &self.resolved(builder, place);
         let bytes = builder.vector_bytes();
         let fixed: Vec<Option<V>> = (0..self.nest.operands.len())
             .map(|operand| {
@@ -266,6 +284,7 @@ impl Generator<'_> {
         if self.nest.compute != Compute::F32 {
             return self.scalar(builder, place);
         }
+        let place = &if self.nest.reduce.is_none() { self.resolved(builder, place) } else { place.clone() };
         let result = match self.nest.reduce {
             None => self.body(builder, place, width),
             Some(reduce) => {
@@ -375,6 +394,7 @@ impl Generator<'_> {
         let step = if tail.is_some() { builder.lanes() } else { 1 };
         let accumulate = |builder: &mut Builder, accumulator: V, width: Width, step: i64| {
             let inner = self.enter(builder, &place, dim);
+            let inner = self.resolved(builder, &inner);
             let value = self.body(builder, &inner, width);
             let sum = combine(builder, reduce, accumulator, value);
             builder.set_vector(accumulator, VectorOp::Copy(sum));
@@ -410,6 +430,8 @@ impl Generator<'_> {
     fn scalar(&self, builder: &mut Builder, place: &Place) {
         let mut scalars = Scalars::new(builder, self.nest);
         let elements = self.nest.elements();
+        let place =
+            &if self.nest.reduce.is_none() { self.resolved(scalars.builder, place) } else { place.clone() };
         let result = match self.nest.reduce {
             None => scalars.evaluate(&self.nest.body, None, &mut |scalars, operand| {
                 let stream = self.operand_stream(operand as usize);
@@ -437,6 +459,7 @@ impl Generator<'_> {
                 self.scalar_reduction(builder, inner, dim + 1, acc, reduce);
             } else {
                 let elements = self.nest.elements();
+                let inner = self.resolved(builder, &inner);
                 let mut scalars = Scalars::new(builder, self.nest);
                 let value = scalars.evaluate(&self.nest.body, None, &mut |scalars, operand| {
                     let stream = self.operand_stream(operand as usize);

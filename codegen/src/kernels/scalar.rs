@@ -16,6 +16,20 @@ pub struct Scalars<'a> {
     wrap: Option<DType>,
 }
 
+/// The place along an axis of `size` elements that an index in memory means: negative ones count from the end, and what
+/// lies outside is clamped.
+pub fn load_place(builder: &mut Builder, element: DType, address: Address, size: I) -> I {
+    let mut scalars = Scalars { builder, compute: Compute::I64, wrap: None };
+    let index = scalars.load(element, address);
+    let zero = scalars.int(0);
+    let negative = scalars.less(index, zero);
+    let from_end = scalars.builder.int(IntOp::Add(index, size));
+    let place = scalars.choose(negative, from_end, index);
+    let place = scalars.extreme(zero, place, false);
+    let last = scalars.builder.int(IntOp::AddConst(size, -1));
+    scalars.extreme(last, place, true)
+}
+
 /// Greatest magnitude of an f64 that need not be whole.
 const WHOLE: f64 = 4_503_599_627_370_496.0;
 const MAGNITUDE: i64 = i64::MAX;

@@ -63,8 +63,12 @@ fn samples_of(lanes: u8) -> Vec<Descriptor> {
     let slope = prelu.push(Step::Load(0));
     prelu.binary(Binary::Prelu, Reg(0), slope);
     let big = Tile { pixels: 6, vectors: 2 };
-    let operand =
-        |access: &[Access]| NestOperand { element: DType::F32, access: access.to_vec(), tables: vec![] };
+    let operand = |access: &[Access]| NestOperand {
+        element: DType::F32,
+        access: access.to_vec(),
+        tables: vec![],
+        indirect: vec![],
+    };
     vec![
         contract(Store::Vector, big, true, 4, prelu.clone()),
         contract(Store::Strided, big, true, 1, everything()),
@@ -88,6 +92,7 @@ fn samples_of(lanes: u8) -> Vec<Descriptor> {
             task_dims: 1,
             vectorise: Vectorise::Reduce,
             output: vec![Access::Var, Access::One],
+            scatter: vec![],
             operands: vec![operand(&[Access::Var, Access::Zero, Access::One])],
             body: Program::copy(),
             reduce: Some(Reduce::Max),

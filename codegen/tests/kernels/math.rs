@@ -30,8 +30,14 @@ fn apply_with(lanes: u8, program: &Program, columns: &[Vec<f32>]) -> Vec<f32> {
         task_dims: 1,
         vectorise: Vectorise::Output,
         output: vec![Access::One],
+        scatter: vec![],
         operands: vec![
-            NestOperand { element: DType::F32, access: vec![Access::One], tables: vec![] };
+            NestOperand {
+                element: DType::F32,
+                access: vec![Access::One],
+                tables: vec![],
+                indirect: vec![]
+            };
             columns.len()
         ],
         body: program.clone(),
@@ -39,7 +45,7 @@ fn apply_with(lanes: u8, program: &Program, columns: &[Vec<f32>]) -> Vec<f32> {
         finals: vec![],
         finalize: Program::acc(),
     };
-    let stream = NestStream { base: 0, strides: vec![4], tables: vec![] };
+    let stream = NestStream { base: 0, strides: vec![4], tables: vec![], indirect: vec![] };
     let args = NestArgs {
         extents: vec![count],
         block: 1000,

@@ -108,8 +108,9 @@ fn operand(random: &mut Random, extents: &[i64], vector: Option<usize>) -> (Nest
             Access::Var => random.between(0, 9) * 4,
         });
     }
-    let mut operand = NestOperand { element: DType::F32, access, tables: Vec::new() };
-    let mut stream = NestStream { base: random.between(0, 3) * 4, strides, tables: Vec::new() };
+    let mut operand = NestOperand { element: DType::F32, access, tables: Vec::new(), indirect: vec![] };
+    let mut stream =
+        NestStream { base: random.between(0, 3) * 4, strides, tables: Vec::new(), indirect: vec![] };
     for _ in 0..random.pick(&[0, 0, 1, 2]) {
         let mut mask = random.between(1, (1 << extents.len()) - 1) as u8;
         if let Some(vector) = vector.filter(|&vector| vector < extents.len()) {
@@ -182,7 +183,8 @@ fn random_problem(random: &mut Random, lanes: u8) -> Problem {
         stride = stride * extents[dim] + random.pick(&[0, 4]);
     }
     let output = strides.iter().map(|&stride| if stride == 4 { Access::One } else { Access::Var }).collect();
-    let output_stream = NestStream { base: random.between(0, 2) * 4, strides, tables: Vec::new() };
+    let output_stream =
+        NestStream { base: random.between(0, 2) * 4, strides, tables: Vec::new(), indirect: vec![] };
     let (operands, streams): (Vec<_>, Vec<_>) =
         (0..random.between(i64::from(reduce_dims > 0), 3)).map(|_| operand(random, &extents, vector)).unzip();
     let reduce =
@@ -208,6 +210,7 @@ fn random_problem(random: &mut Random, lanes: u8) -> Problem {
         task_dims: random.between(0, output_dims as i64) as u8,
         vectorise,
         output,
+        scatter: vec![],
         body: body(random, operands.len()),
         operands,
         reduce,
@@ -249,13 +252,19 @@ fn integer_copy() {
         task_dims: 1,
         vectorise: Vectorise::No,
         output: vec![Access::One],
-        operands: vec![NestOperand { element: DType::I32, access: vec![Access::One], tables: vec![] }],
+        scatter: vec![],
+        operands: vec![NestOperand {
+            element: DType::I32,
+            access: vec![Access::One],
+            tables: vec![],
+            indirect: vec![],
+        }],
         body: Program::copy(),
         reduce: None,
         finals: vec![],
         finalize: Program::acc(),
     };
-    let stream = NestStream { base: 0, strides: vec![4], tables: vec![] };
+    let stream = NestStream { base: 0, strides: vec![4], tables: vec![], indirect: vec![] };
     let args = NestArgs {
         extents: vec![23],
         block: 10,

@@ -16,8 +16,12 @@ fn run(operands: &[(DType, Vec<u8>)], to: DType, body: Program) -> Vec<u8> {
     let types: Vec<DType> = operands.iter().map(|(element, _)| *element).collect();
     let count = operands[0].1.len() / types[0].size_bytes();
     let compute = Compute::of(&types, to);
-    let operand =
-        |element: &DType| NestOperand { element: *element, access: vec![Access::One], tables: vec![] };
+    let operand = |element: &DType| NestOperand {
+        element: *element,
+        access: vec![Access::One],
+        tables: vec![],
+        indirect: vec![],
+    };
     let nest = Nest {
         lanes: 4,
         compute,
@@ -27,14 +31,19 @@ fn run(operands: &[(DType, Vec<u8>)], to: DType, body: Program) -> Vec<u8> {
         task_dims: 0,
         vectorise: if compute == Compute::F32 { Vectorise::Output } else { Vectorise::No },
         output: vec![Access::One],
+        scatter: vec![],
         operands: types.iter().map(operand).collect(),
         body,
         reduce: None,
         finals: vec![],
         finalize: Program::acc(),
     };
-    let stream =
-        |element: &DType| NestStream { base: 0, strides: vec![element.size_bytes() as i64], tables: vec![] };
+    let stream = |element: &DType| NestStream {
+        base: 0,
+        strides: vec![element.size_bytes() as i64],
+        tables: vec![],
+        indirect: vec![],
+    };
     let args = NestArgs {
         extents: vec![count as i64],
         block: 1,

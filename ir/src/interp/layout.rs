@@ -5,6 +5,7 @@ use super::float::Float;
 use super::tensor::{Data, Tensor, strides};
 use super::{EvalError, Kernel};
 use crate::dim::Dim;
+use crate::kernel::nest::place;
 use crate::op::{DepthMode, PadMode};
 
 pub(super) fn concat<T: Float>(k: &Kernel<'_, T>, axis: usize) -> Result<Tensor<T>, EvalError> {
@@ -139,12 +140,22 @@ pub(super) fn gather_elements<T: Float>(k: &Kernel<'_, T>, axis: usize) -> Resul
     }))
 }
 
-/// The place along an axis of `size` elements that an index means: negative ones count from the end, and what lies
-/// outside is clamped.
-pub fn gather_place(index: i64, size: usize) -> usize {
-    let size = size as i64;
-    let place = if index < 0 { index.saturating_add(size) } else { index };
-    place.clamp(0, size - 1) as usize
+pub(super) fn gather_nd<T: Float>(k: &Kernel<'_, T>, batch: usize) -> Result<Tensor<T>, EvalError> {
+    let (x, indices, own) = (k.x[0], k.x[1], strides(&k.x[0].shape));
+    let Data::Int(places) = &indices.data else { return Err(EvalError::Kind) };
+    let (steps, outer) = (strides(&indices.shape), indices.shape.len() - 1);
+    let depth = indices.shape[outer];
+    Ok(x.gather(k.shape(0)?, 0.0, |index| {
+        let row = dot(&index[..outer], &steps);
+        let along = |i: usize| gather_place(places[row + i], x.shape[batch + i]) * own[batch + i];
+        let slice = dot(&index[outer..], &own[batch + depth..]);
+        Some(dot(&index[..batch], &own) + (0..depth).map(along).sum::<usize>() + slice)
+    }))
+}
+
+/// [`place`] of tensors' sizes.
+fn gather_place(index: i64, size: usize) -> usize {
+    place(index, size as i64) as usize
 }
 
 pub(super) fn depth_to_space<T: Float>(

@@ -21,7 +21,6 @@ mod window;
 pub use elementwise::{apply_binary, apply_unary, prelu};
 pub use error::EvalError;
 pub use float::{Float, erf, erfc, max, min};
-pub use layout::gather_place;
 pub use resize::{ResizeTaps, nearest_source, resize_keeps, source_coordinate};
 pub use tensor::{Data, Tensor};
 
@@ -304,6 +303,7 @@ fn eval_op<T: Float>(op: &Op, x: &[&Tensor<T>], types: &[TensorType]) -> Result<
         Op::Expand { .. } => layout::expand(&k)?,
         Op::Gather { axis } => layout::gather(&k, *axis)?,
         Op::GatherElements { axis } => layout::gather_elements(&k, *axis)?,
+        Op::GatherNd { batch } => layout::gather_nd(&k, *batch)?,
         Op::DepthToSpace { block, mode } => layout::depth_to_space(&k, *block, *mode)?,
         Op::Resize(a) => resize::resize(&k, a)?,
         Op::Dropout { .. } | Op::Map => x[0].clone(),

@@ -36,7 +36,10 @@ pub mod window;
 pub mod winograd;
 
 pub use contract::{Contract, Tile};
-pub use nest::{Access, Compute, Nest, NestArgs, NestOperand, NestStream, NestTable, Reduce, Vectorise};
+pub use nest::{
+    Access, Addressing, Compute, Nest, NestArgs, NestIndirect, NestOperand, NestStream, NestTable, Reduce,
+    Vectorise,
+};
 pub use pack::{ChannelPack, PackFormat, SourceOrder, SumPack, WeightPack};
 pub use program::{Binary, Constant, Program, Reg, Step, Unary};
 pub use tiles::{Operand, StepArgs, Store, Stream, TaskOrder, TileArgs};

@@ -14,7 +14,10 @@
 //! An operand's address is `pointer + base + sum(i_d * stride_d) + sum of table entries`. A stride is classed in
 //! the key, because the class decides the code: zero, one element, or given at run time. A *table* adds byte
 //! offsets that are not affine (clamped windows, gathers, nearest resize): entry `sum(i_d * step_d)` of an array
-//! in the argument block, over the dims in its mask.
+//! in the argument block, over the dims in its mask. An *indirection* adds an offset that is known only at run time:
+//! the value of another operand of the body, an integer, is a place along an axis (see [`place`]), times a stride.
+//! The output may have indirections too: a scatter, whose points are done one after the other by one task, so that
+//! the last of those that meet wins, and an operand with the output's own addresses reads what is there before.
 //!
 //! Tasks enumerate the leading `task_dims` output dims; the last of these is cut into runs of `block` indices.
 //! Pointers: output, the body's operands, the final operands.
@@ -37,8 +40,11 @@ pub struct Nest {
     /// Leading output dims that tasks enumerate, 1 to `output_dims`; 0 makes the whole nest one task.
     pub task_dims: u8,
     pub vectorise: Vectorise,
-    /// Per output dim; zero is not legal.
+    /// Per output dim; zero is legal where indirections move the output.
     pub output: Vec<Access>,
+    /// Indirections of the output, as of operands.
+    #[serde(default)]
+    pub scatter: Vec<u8>,
     /// Operands of the body: one access for each output and reduction dim.
     pub operands: Vec<NestOperand>,
     pub body: Program,
@@ -126,6 +132,17 @@ pub struct NestOperand {
     pub access: Vec<Access>,
     /// For each offset table the dims that index it, as a bit mask: bit `d` is dim `d`.
     pub tables: Vec<u8>,
+    /// For each indirection the operand of the body whose value is the place.
+    #[serde(default)]
+    pub indirect: Vec<u8>,
+}
+
+/// How the code finds the addresses of one pointer.
+#[derive(Clone, Copy, Debug)]
+pub struct Addressing<'a> {
+    pub access: &'a [Access],
+    pub tables: &'a [u8],
+    pub indirect: &'a [u8],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -167,6 +184,24 @@ pub struct NestStream {
     /// Per dim; what the class says for `Zero` and `One`.
     pub strides: Vec<i64>,
     pub tables: Vec<NestTable>,
+    #[serde(default)]
+    pub indirect: Vec<NestIndirect>,
+}
+
+/// An axis along which an operand's value is a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NestIndirect {
+    /// Elements of the axis.
+    pub size: i64,
+    /// Bytes between them.
+    pub stride: i64,
+}
+
+/// The place along an axis of `size` elements, at least one, that an index means: negative ones count from the end, and
+/// what lies outside is clamped.
+pub fn place(index: i64, size: i64) -> i64 {
+    let place = if index < 0 { index.saturating_add(size) } else { index };
+    place.clamp(0, size - 1)
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -187,12 +222,13 @@ pub mod slot {
     pub const STREAMS: usize = 10;
 
     /// Slots of a stream (output, operands, final operands in this order) from its start:
-    /// the base, eight strides, then for each table its start (as bytes from the block's start) and eight byte
-    /// strides within the table.
+    /// the base, eight strides, for each table its start (as bytes from the block's start) and eight byte strides
+    /// within the table, then size and byte stride of each indirection.
     pub const BASE: usize = 0;
     pub const STRIDES: usize = 1;
     pub const TABLES: usize = 9;
     pub const TABLE_LEN: usize = 9;
+    pub const INDIRECT_LEN: usize = 2;
 }
 
 /// Most dims of a nest.
@@ -218,7 +254,10 @@ impl Nest {
         require!((1..=MAX_DIMS).contains(&dims) && outputs >= 1, "{outputs} output dims of {dims}");
         require!(self.task_dims <= self.output_dims, "{} task dims of {outputs}", self.task_dims);
         require!(self.output.len() == outputs, "{} output accesses for {outputs} dims", self.output.len());
-        require!(!self.output.contains(&Access::Zero), "an output that does not move along a dim");
+        require!(
+            !self.output.contains(&Access::Zero) || !self.scatter.is_empty(),
+            "an output that does not move along a dim"
+        );
         require!(self.operands.len() + self.finals.len() <= 12, "more than 12 operands");
         for (operand, count) in
             self.operands.iter().map(|o| (o, dims)).chain(self.finals.iter().map(|o| (o, outputs)))
@@ -251,6 +290,7 @@ impl Nest {
                 require!(self.reduce_dims > 0, "a vector of reductions without any")
             }
         }
+        self.validate_indirections()?;
         require!(self.reduce.is_some() == (self.reduce_dims > 0), "reduction dims and reduction disagree");
         self.body.validate(self.operands.len(), false)?;
         self.finalize.validate(self.finals.len(), true)?;
@@ -258,7 +298,7 @@ impl Nest {
             self.reduce.is_some() || (self.finals.is_empty() && self.finalize.is_identity()),
             "a finalize program without a reduction"
         );
-        let elements = self.elements();
+        let elements = self.computed_elements();
         match self.compute {
             Compute::F32 => require!(elements.iter().all(|e| *e == DType::F32), "vectors of {elements:?}"),
             Compute::F64 | Compute::I64 | Compute::U64 => {
@@ -268,6 +308,47 @@ impl Nest {
             }
         }
         Ok(())
+    }
+
+    /// Places are integers with addresses of their own; they stay the same along the vector dim; scatters are done in
+    /// order, so by one task and without reductions.
+    fn validate_indirections(&self) -> Result<(), Illegal> {
+        require!(
+            self.scatter.is_empty() || (self.task_dims == 0 && self.reduce.is_none()),
+            "a scatter in several tasks or with a reduction"
+        );
+        require!(self.finals.iter().all(|operand| operand.indirect.is_empty()), "an indirect final operand");
+        for k in self.operands.iter().flat_map(|operand| &operand.indirect).chain(&self.scatter) {
+            let Some(place) = self.operands.get(*k as usize) else {
+                return Err(Illegal(format!("places from operand {k} of {}", self.operands.len())));
+            };
+            require!(place.element.is_int(), "places of {}", place.element);
+            require!(place.indirect.is_empty(), "places that are read at places");
+            if let Some(vector) = self.vector_dim() {
+                require!(place.access[vector] == Access::Zero, "places that move along the vector dim");
+            }
+        }
+        if !self.is_direct() {
+            require!(self.lanes == 4, "places are read by functions of four lanes");
+        }
+        Ok(())
+    }
+
+    /// No pointer has an indirection.
+    pub fn is_direct(&self) -> bool {
+        self.scatter.is_empty() && self.operands.iter().all(|operand| operand.indirect.is_empty())
+    }
+
+    /// Element types of the output and of the operands that programs load: those that are places alone left out.
+    fn computed_elements(&self) -> Vec<DType> {
+        let operands = self.operands.iter().enumerate().filter(|(k, operand)| {
+            let k = *k as u8;
+            let loaded = self.body.loads(k);
+            let is_place = self.scatter.contains(&k) || self.operands.iter().any(|o| o.indirect.contains(&k));
+            loaded || !is_place || operand.element == DType::F32
+        });
+        let operands = operands.map(|(_, operand)| operand).chain(&self.finals);
+        std::iter::once(self.element).chain(operands.map(|operand| operand.element)).collect()
     }
 
     pub fn pointers(&self) -> Vec<String> {
@@ -287,10 +368,14 @@ impl Nest {
     }
 
     /// Streams in the order of the pointers.
-    pub fn streams(&self) -> impl Iterator<Item = (&[Access], &[u8])> {
+    pub fn streams(&self) -> impl Iterator<Item = Addressing<'_>> {
         let operands = self.operands.iter().chain(&self.finals);
-        std::iter::once((&self.output[..], &[][..]))
-            .chain(operands.map(|operand| (&operand.access[..], &operand.tables[..])))
+        let output = Addressing { access: &self.output, tables: &[], indirect: &self.scatter };
+        std::iter::once(output).chain(operands.map(|operand| Addressing {
+            access: &operand.access,
+            tables: &operand.tables,
+            indirect: &operand.indirect,
+        }))
     }
 
     /// Element types in the order of the pointers.
@@ -302,7 +387,10 @@ impl Nest {
     /// Slot at which the stream of a pointer starts.
     pub fn stream_slot(&self, pointer: usize) -> usize {
         let before = self.streams().take(pointer);
-        slot::STREAMS + before.map(|(_, tables)| slot::TABLES + tables.len() * slot::TABLE_LEN).sum::<usize>()
+        let slots = |s: Addressing<'_>| {
+            slot::TABLES + s.tables.len() * slot::TABLE_LEN + s.indirect.len() * slot::INDIRECT_LEN
+        };
+        slot::STREAMS + before.map(slots).sum::<usize>()
     }
 
     pub fn cost(&self, args: &NestArgs) -> Cost {
@@ -340,6 +428,7 @@ impl NestArgs {
                 block.extend((0..MAX_DIMS).map(|d| table.steps.get(d).copied().unwrap_or(0) * 8));
                 next_table += table.offsets.len();
             }
+            block.extend(stream.indirect.iter().flat_map(|indirect| [indirect.size, indirect.stride]));
         }
         for stream in self.streams() {
             for table in &stream.tables {
@@ -354,9 +443,15 @@ impl NestArgs {
         self.streams()
             .zip(nest.streams().zip(nest.elements()))
             .enumerate()
-            .map(|(pointer, (stream, ((access, _), element)))| {
+            .map(|(pointer, (stream, (addressing, element)))| {
                 let (mut low, mut high) = (stream.base, stream.base);
-                for ((&extent, &stride), _) in self.extents.iter().zip(&stream.strides).zip(access) {
+                for indirect in &stream.indirect {
+                    let last = (indirect.size - 1) * indirect.stride;
+                    low += last.min(0);
+                    high += last.max(0);
+                }
+                for ((&extent, &stride), _) in self.extents.iter().zip(&stream.strides).zip(addressing.access)
+                {
                     let last = (extent - 1) * stride;
                     low += last.min(0);
                     high += last.max(0);
@@ -405,7 +500,13 @@ impl NestArgs {
             nest.operands.len(),
             nest.finals.len()
         );
-        for ((stream, (access, tables)), element) in self.streams().zip(nest.streams()).zip(nest.elements()) {
+        for ((stream, addressing), element) in self.streams().zip(nest.streams()).zip(nest.elements()) {
+            let Addressing { access, tables, indirect } = addressing;
+            require!(
+                stream.indirect.len() == indirect.len() && stream.indirect.iter().all(|i| i.size >= 1),
+                "{:?} for the places {indirect:?}",
+                stream.indirect
+            );
             require!(stream.strides.len() == access.len(), "{:?} for {access:?}", stream.strides);
             for (&stride, class) in stream.strides.iter().zip(access) {
                 let fits = match class {
@@ -445,6 +546,9 @@ impl fmt::Display for Nest {
             write!(f, " to {}", self.element)?;
         }
         write!(f, " x{} {:?} out {}", self.lanes, self.vectorise, classes(&self.output))?;
+        for place in &self.scatter {
+            write!(f, "@{place}")?;
+        }
         for operand in &self.operands {
             write!(f, " in {operand}")?;
         }
@@ -468,6 +572,9 @@ impl fmt::Display for NestOperand {
         write!(f, "{}", classes(&self.access))?;
         for mask in &self.tables {
             write!(f, "+table{mask:#b}")?;
+        }
+        for place in &self.indirect {
+            write!(f, "@{place}")?;
         }
         Ok(())
     }

@@ -180,6 +180,11 @@ impl Program {
         matches!(self.steps[self.result.0 as usize], Step::Acc | Step::Load(0)) && self.steps.len() == 1
     }
 
+    /// Whether the program loads this operand.
+    pub fn loads(&self, operand: u8) -> bool {
+        self.steps.contains(&Step::Load(operand))
+    }
+
     /// Number of loads that the program names, counted by the highest operand index.
     pub fn operand_count(&self) -> usize {
         self.steps

@@ -232,7 +232,12 @@ mod tests {
                     || spec.category == Category::Elementwise
                     || matches!(
                         spec.name,
-                        "matmul" | "gather" | "gather_elements" | "conv_weight_grad" | "max_pool_grad"
+                        "matmul"
+                            | "gather"
+                            | "gather_elements"
+                            | "gather_nd"
+                            | "conv_weight_grad"
+                            | "max_pool_grad"
                     ),
                 "{}",
                 spec.name

@@ -392,6 +392,15 @@ impl Reader<'_> {
             .ok_or_else(|| AttrError::at(name, format!("`{name}` must be at least 1, not {v}")))
     }
 
+    /// A small number that is not negative.
+    fn count(&self, name: &str, default: usize) -> Result<usize, AttrError> {
+        let Some(v) = self.attrs.get(name) else { return Ok(default) };
+        let v = self.int(name, v)?;
+        usize::try_from(v).ok().filter(|v| *v <= 1 << 16).ok_or_else(|| {
+            AttrError::at(name, format!("`{name}` must not be negative or above 65536, as {v} is"))
+        })
+    }
+
     fn prelu(&self) -> Result<Op, AttrError> {
         if self.attrs.contains_key("axes") {
             return Ok(Op::Prelu { axes: self.axes("axes")? });
@@ -498,6 +507,7 @@ impl Op {
             "expand" => Ok(Op::Expand { shape: r.dims("shape")? }),
             "gather" => Ok(Op::Gather { axis: r.axis(0)? }),
             "gather_elements" => Ok(Op::GatherElements { axis: r.axis(0)? }),
+            "gather_nd" => Ok(Op::GatherNd { batch: r.count("batch", 0)? }),
             "concat" => Ok(Op::Concat { axis: r.axis(1)? }),
             "split" => Ok(Op::Split { axis: r.axis(1)?, sizes: r.dims("sizes")? }),
             "slice" => r.slice(),
@@ -627,6 +637,7 @@ impl Op {
             | Op::Concat { axis }
             | Op::Gather { axis }
             | Op::GatherElements { axis } => vec![("axis", Int(*axis as i64))],
+            Op::GatherNd { batch } => vec![("batch", Int(*batch as i64))],
             Op::Reduce { kind: _, axes, keep } => vec![("axes", usizes(axes)), ("keep", Bool(*keep))],
             Op::Split { axis, sizes } => vec![("axis", Int(*axis as i64)), ("sizes", dims(sizes))],
             Op::Slice { axes, starts, ends, steps } => vec![

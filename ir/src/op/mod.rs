@@ -142,6 +142,11 @@ pub enum Op {
     GatherElements {
         axis: usize,
     },
+    /// x, indices […, K] → indices[..-1] ++ x[batch + K..]: the slices of x at the K places along its axes from `batch` on
+    /// that each row of the indices holds. The first `batch` axes of both are the same. Indices as in `Gather`.
+    GatherNd {
+        batch: usize,
+    },
     /// [N, C·b², H, W] → [N, C, H·b, W·b]
     DepthToSpace {
         block: usize,
@@ -349,6 +354,7 @@ impl Op {
             Op::Expand { .. } => "expand",
             Op::Gather { .. } => "gather",
             Op::GatherElements { .. } => "gather_elements",
+            Op::GatherNd { .. } => "gather_nd",
             Op::DepthToSpace { .. } => "depth_to_space",
             Op::Resize(_) => "resize",
             Op::Dropout { .. } => "dropout",

@@ -278,6 +278,8 @@ pub static OPS: &[OpSpec] = &[
         "gather(i)"),
     row(C::Shape, "gather_elements", XI, &[AXIS0], "elements of x, at the index along the axis and the same place elsewhere",
         "gather_elements(i, axis: 1)"),
+    row(C::Shape, "gather_nd", XI, &[attr("batch", AttrKind::Int, "0", "leading axes that x and the indices share")],
+        "slices of x at the places along several axes that each row of the indices holds", "gather_nd(j)"),
     short(row(C::Shape, "flatten", X, &[AXIS1], "reshape to two axes, cut before `axis`", "flatten")),
     row(C::Shape, "depth_to_space", X, &[attr("block", AttrKind::Int, "", "upscaling factor"),
         attr("mode", AttrKind::Word(&["dcr", "crd"]), "dcr", "order within the channels; crd is torch's pixel shuffle")],

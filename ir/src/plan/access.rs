@@ -16,6 +16,8 @@ pub struct Access {
     /// Index into the step's pointers.
     pub pointer: usize,
     pub writes: bool,
+    /// Any of the bytes may be touched, but not all of them need be: what is written so is not known to be.
+    pub partial: bool,
     pub bytes: Vec<Bytes>,
 }
 
@@ -72,17 +74,25 @@ pub fn accesses(kernel: &Descriptor, args: &Args) -> Vec<Access> {
             let stream = |pointer: usize, s: &NestStream, dims: usize| {
                 nest_bytes(s, &args.extents[..dims], elements[pointer].size_bytes() as i64)
             };
-            let mut list = vec![Access { pointer: 0, writes: true, bytes: stream(0, &args.output, outputs) }];
+            let partial = !args.output.indirect.is_empty();
+            let written = stream(0, &args.output, outputs);
+            let mut list = vec![Access { pointer: 0, writes: true, partial, bytes: written }];
             for (i, s) in args.operands.iter().enumerate() {
                 list.push(Access {
                     pointer: 1 + i,
                     writes: false,
+                    partial: false,
                     bytes: stream(1 + i, s, args.extents.len()),
                 });
             }
             for (i, s) in args.finals.iter().enumerate() {
                 let pointer = 1 + args.operands.len() + i;
-                list.push(Access { pointer, writes: false, bytes: stream(pointer, s, outputs) });
+                list.push(Access {
+                    pointer,
+                    writes: false,
+                    partial: false,
+                    bytes: stream(pointer, s, outputs),
+                });
             }
             list
         }
@@ -133,7 +143,7 @@ fn tile(
         Store::Partial => lane_by_lane(&args.output, 4),
         Store::Strided => lane_by_lane(&args.output, args.output.lane),
     };
-    let mut list = vec![Access { pointer: 0, writes: true, bytes: written }];
+    let mut list = vec![Access { pointer: 0, writes: true, partial: false, bytes: written }];
     let offsets: Vec<i64> = match &args.steps {
         StepArgs::Table(offsets) => offsets.clone(),
         StepArgs::Linear { count, stride } => (0..*count).map(|i| i * stride).collect(),
@@ -141,7 +151,7 @@ fn tile(
     let start = offsets.iter().map(|o| (args.input.base + o, args.input.base + o + read)).collect();
     let mut push = |bytes: Vec<Bytes>| {
         let pointer = list.len();
-        list.push(Access { pointer, writes: false, bytes });
+        list.push(Access { pointer, writes: false, partial: false, bytes });
     };
     let mut walked = pixel(&args.input);
     walked.extend([(args.groups, args.input.group), (if input_blocks { real } else { 1 }, args.input.block)]);
@@ -170,7 +180,9 @@ fn tile(
 
 fn nest_bytes(stream: &NestStream, extents: &[i64], element: i64) -> Vec<Bytes> {
     let mut runs = vec![(stream.base, stream.base + element)];
-    let dims: Vec<(i64, i64)> = extents.iter().copied().zip(stream.strides.iter().copied()).collect();
+    let mut dims: Vec<(i64, i64)> = extents.iter().copied().zip(stream.strides.iter().copied()).collect();
+    // The whole of an axis along which places are known only at run time.
+    dims.extend(stream.indirect.iter().map(|indirect| (indirect.size, indirect.stride)));
     for table in &stream.tables {
         let used: Vec<(i64, i64)> = extents.iter().copied().zip(table.steps.iter().copied()).collect();
         let entries = used.iter().filter(|(_, step)| *step != 0).fold(vec![0], |all: Vec<i64>, (n, step)| {
@@ -292,7 +304,11 @@ mod tests {
             steps: (0..2).map(|d| i64::from(d == axis)).collect(),
             offsets: (0..100).map(|i| i * stride).collect(),
         };
-        let stream = NestStream { base: 0, strides: vec![0, 0], tables: vec![table(0, 6400), table(1, 64)] };
+        let stream = NestStream {
+            strides: vec![0, 0],
+            tables: vec![table(0, 6400), table(1, 64)],
+            ..NestStream::default()
+        };
         let sets = nest_bytes(&stream, &[100, 100], 4);
         assert_eq!((sets.len(), sets[0].runs.len(), sets[0].dims.len()), (1, 10_000, 0));
     }
@@ -300,7 +316,7 @@ mod tests {
     #[test]
     fn tables_are_exact() {
         let table = crate::kernel::NestTable { steps: vec![0, 1], offsets: vec![0, 0, 8] };
-        let stream = NestStream { base: 0, strides: vec![100, 0], tables: vec![table] };
+        let stream = NestStream { strides: vec![100, 0], tables: vec![table], ..NestStream::default() };
         let sets = nest_bytes(&stream, &[2, 3], 4);
         let mut runs: Vec<Run> = sets.into_iter().flat_map(|bytes| bytes.runs).collect();
         runs.sort_unstable();

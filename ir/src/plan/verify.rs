@@ -201,8 +201,13 @@ fn space(plan: &Plan, buffer: BufferId) -> Option<(usize, i64)> {
     }
 }
 
-/// Bytes that a step touches, placed in an address space.
-type Touched = (usize, bool, Pattern);
+/// Bytes that a step touches, placed in an address space: whether it writes, and whether it is sure to.
+struct Touched {
+    space: usize,
+    writes: bool,
+    partial: bool,
+    pattern: Pattern,
+}
 
 /// The unit in which bytes are told apart: 4 unless there are narrower elements.
 fn word_bytes(plan: &Plan) -> i64 {
@@ -228,9 +233,9 @@ fn check_bytes(plan: &Plan) -> Result<(), Violation> {
         let kernel = plan.kernel(step.kernel);
         let list = made.entry((step.kernel.0, &step.args)).or_insert_with(|| accesses(kernel, &step.args));
         if step.barrier {
-            for (space, writes, pattern) in touched.drain(..) {
-                let set = if writes { &mut written } else { &mut read };
-                set[space].clear(&pattern);
+            for t in touched.drain(..) {
+                let set = if t.writes { &mut written } else { &mut read };
+                set[t.space].clear(&t.pattern);
             }
         }
         let mut here: Vec<Touched> = vec![];
@@ -243,10 +248,11 @@ fn check_bytes(plan: &Plan) -> Result<(), Violation> {
                 valid[space].clear(&Pattern::run(base, base + bytes, word));
             }
             for bytes in &access.bytes {
-                here.push((space, access.writes, Pattern::new(bytes, base + pointer.offset_bytes, word)));
+                let pattern = Pattern::new(bytes, base + pointer.offset_bytes, word);
+                here.push(Touched { space, writes: access.writes, partial: access.partial, pattern });
             }
         }
-        for (space, writes, pattern) in &here {
+        for Touched { space, writes, pattern, .. } in &here {
             if !writes && !valid[*space].has_all(pattern) {
                 return fail(Some(i), 7, format!("{} reads {pattern} before it is written", step.label));
             }
@@ -255,12 +261,14 @@ fn check_bytes(plan: &Plan) -> Result<(), Violation> {
                 return fail(Some(i), 9, message);
             }
         }
-        for (space, writes, pattern) in &here {
-            if *writes {
-                valid[*space].set(pattern);
-                written[*space].set(pattern);
-            } else {
+        for Touched { space, writes, partial, pattern } in &here {
+            if !writes {
                 read[*space].set(pattern);
+                continue;
+            }
+            written[*space].set(pattern);
+            if !partial {
+                valid[*space].set(pattern);
             }
         }
         touched.extend(here);

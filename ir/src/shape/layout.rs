@@ -194,6 +194,29 @@ pub(crate) fn gather_elements(cx: &Cx<'_>, axis: usize) -> Result<TensorType, Sh
     Ok(TensorType::new(x.dtype, indices.shape.clone()))
 }
 
+pub(crate) fn gather_nd(cx: &Cx<'_>, batch: usize) -> Result<TensorType, ShapeError> {
+    let (x, indices) = (cx.x(), cx.operands[1]);
+    integer_indices(cx)?;
+    let depth = rows_of_places(cx, batch)?;
+    let shape = [&indices.shape[..indices.rank() - 1], &x.shape[batch + depth..]].concat();
+    Ok(TensorType::new(x.dtype, shape))
+}
+
+/// The length of the rows of the indices: places along the axes of x from `batch` on.
+fn rows_of_places(cx: &Cx<'_>, batch: usize) -> Result<usize, ShapeError> {
+    let (x, indices) = (cx.x(), cx.operands[1]);
+    let depth = indices.shape.last().and_then(Dim::as_const).and_then(|n| usize::try_from(n).ok());
+    let Some(depth) = depth.filter(|n| *n >= 1 && n.checked_add(batch).is_some_and(|n| n <= x.rank())) else {
+        return Err(cx
+            .err(format!("{}: the rows of indices {} do not fit x", cx.name(), ShapeDisplay(&indices.shape)))
+            .help(format!("the last axis holds 1 to {} places", x.rank().saturating_sub(batch))));
+    };
+    if indices.rank() <= batch || indices.shape[..batch] != x.shape[..batch] {
+        return Err(cx.err(format!("{}: x and the indices do not share {batch} leading axes", cx.name())));
+    }
+    Ok(depth)
+}
+
 fn integer_indices(cx: &Cx<'_>) -> Result<(), ShapeError> {
     let dtype = cx.operands[1].dtype;
     if dtype.is_int() {

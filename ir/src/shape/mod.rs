@@ -71,6 +71,7 @@ pub fn infer(op: &Op, operands: &[&TensorType], facts: &DimFacts) -> Result<Vec<
         Op::Expand { shape } => vec![layout::expand(&cx, shape)?],
         Op::Gather { axis } => vec![layout::gather(&cx, *axis)?],
         Op::GatherElements { axis } => vec![layout::gather_elements(&cx, *axis)?],
+        Op::GatherNd { batch } => vec![layout::gather_nd(&cx, *batch)?],
         Op::DepthToSpace { block, .. } => vec![layout::depth_to_space(&cx, *block)?],
         Op::Resize(a) => vec![resize::resize(&cx, a)?],
         Op::Dropout { .. } | Op::Map => vec![operands[0].clone()],

@@ -84,6 +84,7 @@ pub(crate) fn cost(op: &Op, operands: &[&Facts], results: &[TensorType], dims: &
         | Op::Expand { .. }
         | Op::Gather { .. }
         | Op::GatherElements { .. }
+        | Op::GatherNd { .. }
         | Op::DepthToSpace { .. } => work(0),
         Op::Resize(_) => work(8),
     }

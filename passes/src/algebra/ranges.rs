@@ -24,6 +24,7 @@ pub(super) fn value(op: &Op, args: &[&Facts]) -> Option<f64> {
         | Op::Expand { .. }
         | Op::Gather { .. }
         | Op::GatherElements { .. }
+        | Op::GatherNd { .. }
         | Op::Dropout { .. }
         | Op::Map
         | Op::Reduce { kind: ReduceKind::Mean | ReduceKind::Max | ReduceKind::Min, .. } => first,
@@ -73,6 +74,7 @@ pub(super) fn range(op: &Op, args: &[&Facts]) -> Option<Range> {
         | Op::Expand { .. }
         | Op::Gather { .. }
         | Op::GatherElements { .. }
+        | Op::GatherNd { .. }
         | Op::Transpose { .. }
         | Op::Reshape { .. }
         | Op::DepthToSpace { .. }

@@ -141,6 +141,7 @@ fn change(graph: &Graph, node: NodeId, params: &HashSet<NodeId>) -> Option<Chang
         | Op::Expand { .. }
         | Op::Gather { .. }
         | Op::GatherElements { .. }
+        | Op::GatherNd { .. }
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }

@@ -65,7 +65,7 @@ impl Rule<'_> {
             Op::Expand { .. } => movement::expand(self, g),
             Op::DepthToSpace { block, mode } => movement::depth_to_space(self, g, *block, *mode),
             Op::Dropout { .. } | Op::Map => Ok(vec![Some(g)]),
-            Op::Gather { .. } | Op::GatherElements { .. } => {
+            Op::Gather { .. } | Op::GatherElements { .. } | Op::GatherNd { .. } => {
                 self.none("adding to elements chosen by an index is not supported")
             }
             Op::Resize(_) => self.none("the adjoint of resampling is not supported"),

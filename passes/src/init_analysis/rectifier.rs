@@ -193,12 +193,15 @@ impl Walk<'_> {
             | Op::Dropout { .. }
             | Op::Map => Step::Through,
             Op::Select if operand > 0 => Step::Through,
-            Op::Gather { .. } | Op::GatherElements { .. } if operand == 0 => Step::Through,
+            Op::Gather { .. } | Op::GatherElements { .. } | Op::GatherNd { .. } if operand == 0 => {
+                Step::Through
+            }
             Op::Prelu { .. }
             | Op::Select
             | Op::Cast { .. }
             | Op::Gather { .. }
             | Op::GatherElements { .. }
+            | Op::GatherNd { .. }
             | Op::Binary(
                 Binary::Div
                 | Binary::Pow

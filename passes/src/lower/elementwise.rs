@@ -160,7 +160,7 @@ impl Lower<'_> {
                 let storage = self.channel_pack(load.value, 1, shape[1], self.lanes);
                 let mut axes: Vec<Axis> = shape.iter().map(|n| Axis::broadcast(*n)).collect();
                 axes[1] = Axis::blocked(shape[1], self.lanes, 4 * self.lanes);
-                return Ref { storage, base: 0, axes, tables: vec![] };
+                return Ref { storage, base: 0, axes, tables: vec![], indirect: vec![] };
             }
             if channel.is_some() && in_order && trailing <= 1 {
                 let view = self.blocked_pack(load.value, trailing);

@@ -163,7 +163,8 @@ impl Forms<'_> {
             | Op::Reshape { .. }
             | Op::Expand { .. }
             | Op::Gather { .. }
-            | Op::GatherElements { .. } => Form::Plain,
+            | Op::GatherElements { .. }
+            | Op::GatherNd { .. } => Form::Plain,
             Op::Conv(a) => {
                 // Computed weights make no windows: their groups write single channels.
                 let depthwise = self.layout.is_param(node.operands[1])
@@ -297,6 +298,7 @@ fn share(layout: &mut Layout, graph: &Graph, params: &HashSet<NodeId>, id: NodeI
         | Op::Expand { .. }
         | Op::Gather { .. }
         | Op::GatherElements { .. }
+        | Op::GatherNd { .. }
         | Op::DepthToSpace { .. }
         | Op::Resize(_)
         | Op::Dropout { .. }

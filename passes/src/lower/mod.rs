@@ -169,6 +169,7 @@ impl Lower<'_> {
             Op::Expand { .. } => self.expand(id),
             Op::Gather { axis } => self.gather(id, *axis),
             Op::GatherElements { axis } => self.gather_elements(id, *axis),
+            Op::GatherNd { batch } => self.gather_nd(id, *batch),
             Op::DepthToSpace { block, mode } => self.depth_to_space(id, *block as i64, *mode),
             Op::Resize(a) => self.resize(id, a),
         }
@@ -365,6 +366,7 @@ fn takes_any_element(op: &Op) -> bool {
         | Op::Expand { .. }
         | Op::Gather { .. }
         | Op::GatherElements { .. }
+        | Op::GatherNd { .. }
         | Op::DepthToSpace { .. }
         | Op::Dropout { .. }
         | Op::Map => true,

@@ -312,6 +312,7 @@ fn shuffle_table(source: &View, block: i64, mode: DepthMode, channels: i64) -> R
         base: source.base,
         axes: vec![n.clone(), Axis::broadcast(channels), whole(h, rows), whole(w, columns)],
         tables: vec![RefTable::new(&[1, 2, 3], &[channels, block, block], offsets)],
+        indirect: vec![],
     }
 }
 

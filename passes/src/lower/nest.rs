@@ -13,10 +13,11 @@ use rectify_ir::DType;
 use rectify_ir::graph::NodeId;
 use rectify_ir::kernel::nest::MAX_DIMS;
 use rectify_ir::kernel::{
-    Access, ChannelPack, Compute, Nest, NestArgs, NestOperand, NestStream, NestTable, PackFormat, Program,
-    Reduce, Vectorise,
+    Access, ChannelPack, Compute, Nest, NestArgs, NestIndirect, NestOperand, NestStream, NestTable,
+    PackFormat, Program, Reduce, Vectorise,
 };
 use rectify_ir::plan::Args;
+use std::collections::HashSet;
 
 /// How an operand or the output is addressed.
 #[derive(Clone, Debug)]
@@ -26,6 +27,16 @@ pub(crate) struct Ref {
     /// One per axis of the request; those that a table covers do not move here.
     pub axes: Vec<Axis>,
     pub tables: Vec<RefTable>,
+    pub indirect: Vec<RefIndirect>,
+}
+
+/// An axis of the storage along which operand `operand` of the request holds the places.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RefIndirect {
+    pub operand: usize,
+    pub size: i64,
+    /// Bytes between neighbours.
+    pub stride: i64,
 }
 
 /// Byte offsets by the indices of some axes, the last of them fastest.
@@ -57,7 +68,7 @@ impl RefTable {
 
 impl Ref {
     pub fn new(view: &View, axes: Vec<Axis>) -> Ref {
-        Ref { storage: view.storage, base: view.base, axes, tables: vec![] }
+        Ref { storage: view.storage, base: view.base, axes, tables: vec![], indirect: vec![] }
     }
 
     /// The view as it is.
@@ -123,6 +134,12 @@ impl NestRequest {
         }
     }
 
+    /// Operands that hold places.
+    fn places(&self) -> HashSet<usize> {
+        let refs = std::iter::once(&self.output).chain(&self.operands);
+        refs.flat_map(|r| &r.indirect).map(|indirect| indirect.operand).collect()
+    }
+
     pub fn finish(mut self, finals: Vec<Ref>, finalize: Program) -> NestRequest {
         self.finals = finals;
         self.finalize = finalize;
@@ -152,7 +169,11 @@ pub(crate) fn emit(draft: &mut Draft, mut request: NestRequest) -> Result<(), Lo
     mask_padded_lanes(draft, &mut request);
     let storages = request.operands.iter().chain(&request.finals).map(|r| draft.storage(r.storage).element);
     let (elements, element) = (storages.collect::<Vec<_>>(), draft.storage(request.output.storage).element);
-    let compute = Compute::of(&elements, element);
+    // Places alone do not take part in the arithmetic.
+    let places = request.places();
+    let computed = elements.iter().enumerate();
+    let computed = computed.filter(|(k, _)| !places.contains(k) || request.body.loads(*k as u8));
+    let compute = Compute::of(&computed.map(|(_, element)| *element).collect::<Vec<_>>(), element);
     if let Some(function) = compute.lacks(&request.body).or(compute.lacks(&request.finalize)) {
         return Err(LowerError::Function { node: request.label, function, dtype: element });
     }
@@ -282,12 +303,16 @@ impl Parts<'_> {
 
     fn step(&self, draft: &mut Draft, outer: &[Loop], inner: &[Loop]) -> Result<(), LowerError> {
         let request = self.request;
-        let lanes = if self.compute == Compute::F32 { draft.lanes } else { 4 };
+        let places = request.places();
+        // Functions of four lanes alone have the instructions for single integers.
+        let lanes = if self.compute == Compute::F32 && places.is_empty() { draft.lanes } else { 4 };
         let loops: Vec<&Loop> = outer.iter().chain(inner).collect();
         let extents: Vec<i64> = loops.iter().map(|l| l.extent).collect();
         let stream = |k: usize, count: usize| {
             let strides: Vec<i64> = loops[..count].iter().map(|l| l.moves[k].stride).collect();
-            let mut stream = NestStream { base: 0, strides, tables: vec![] };
+            let indirect = self.refs[k].indirect.iter();
+            let indirect = indirect.map(|i| NestIndirect { size: i.size, stride: i.stride }).collect();
+            let mut stream = NestStream { base: 0, strides, tables: vec![], indirect };
             for (t, table) in self.refs[k].tables.iter().enumerate() {
                 let steps: Vec<i64> = loops[..count].iter().map(|l| l.moves[k].tables[t]).collect();
                 // A table that no loop moves in is an offset.
@@ -304,17 +329,21 @@ impl Parts<'_> {
         let operands: Vec<NestStream> = (1..=self.operands).map(|k| stream(k, dims)).collect();
         let finals: Vec<NestStream> = finals.map(|k| stream(k, outputs)).collect();
         let vectorise = match self.compute {
-            Compute::F32 => self.vectorise(&output, &operands, &finals, outputs, &extents, lanes),
+            Compute::F32 => self.vectorise(&places, &output, &operands, &finals, outputs, &extents, lanes),
             Compute::F64 | Compute::I64 | Compute::U64 => Vectorise::No,
         };
         let weight = (request.body.weight() + 2 * self.operands + 1) as i64;
-        let (task_dims, block) = tasks(&extents[..outputs], &extents[outputs..], weight, lanes);
-        let operand = |(s, element): (&NestStream, &DType)| NestOperand {
-            element: *element,
-            access: s.strides.iter().map(|s| access(*s, *element)).collect(),
-            tables: s.tables.iter().map(mask).collect(),
+        let (task_dims, block) = match request.output.indirect.is_empty() {
+            true => tasks(&extents[..outputs], &extents[outputs..], weight, lanes),
+            false => (0, 1),
         };
-        let (inputs, last_inputs) = self.elements[1..].split_at(self.operands);
+        let named = |r: &Ref| r.indirect.iter().map(|i| i.operand as u8).collect::<Vec<_>>();
+        let operand = |(k, s): (usize, &NestStream)| NestOperand {
+            element: self.elements[k],
+            access: s.strides.iter().map(|s| access(*s, self.elements[k])).collect(),
+            tables: s.tables.iter().map(mask).collect(),
+            indirect: named(&self.refs[k]),
+        };
         let kernel = Nest {
             lanes: lanes as u8,
             compute: self.compute,
@@ -324,10 +353,11 @@ impl Parts<'_> {
             task_dims,
             vectorise,
             output: output.strides.iter().map(|s| access(*s, self.elements[0])).collect(),
-            operands: operands.iter().zip(inputs).map(operand).collect(),
+            scatter: named(&self.refs[0]),
+            operands: (1..).zip(&operands).map(operand).collect(),
             body: request.body.clone(),
             reduce: request.reduce,
-            finals: finals.iter().zip(last_inputs).map(operand).collect(),
+            finals: (1 + self.operands..).zip(&finals).map(operand).collect(),
             finalize: request.finalize.clone(),
         };
         let args = NestArgs { extents, block, output, operands, finals };
@@ -347,9 +377,11 @@ impl Parts<'_> {
         })
     }
 
-    /// The last output dim if results are adjacent there, else the last reduced one.
+    /// The last output dim if results are adjacent there, else the last reduced one; places stay the same along it.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one nest")]
     fn vectorise(
         &self,
+        places: &HashSet<usize>,
         output: &NestStream,
         operands: &[NestStream],
         finals: &[NestStream],
@@ -362,8 +394,10 @@ impl Parts<'_> {
                 matches!(s.strides.get(dim), Some(0 | 4)) && s.tables.iter().all(|t| t.steps[dim] == 0)
             })
         };
+        let still = |dim: usize| places.iter().all(|k| operands[*k].strides[dim] == 0);
         let last = outputs - 1;
         if extents[last] >= lanes
+            && still(last)
             && output.strides[last] == 4
             && smooth(operands, last)
             && smooth(finals, last)
@@ -371,7 +405,7 @@ impl Parts<'_> {
             return Vectorise::Output;
         }
         let reduced = extents.len() - 1;
-        if reduced > last && extents[reduced] >= 2 * lanes && smooth(operands, reduced) {
+        if reduced > last && extents[reduced] >= 2 * lanes && still(reduced) && smooth(operands, reduced) {
             return Vectorise::Reduce;
         }
         Vectorise::No
@@ -499,11 +533,13 @@ fn tasks(outputs: &[i64], reduced: &[i64], weight: i64, lanes: i64) -> (u8, i64)
 
 /// Operands that lie exactly where the output does.
 fn in_place(request: &NestRequest) -> Vec<usize> {
-    if !request.in_place {
+    if !request.in_place || !request.output.indirect.is_empty() {
         return vec![];
     }
     let axes = &request.output.axes;
-    let same = |r: &Ref| r.tables.is_empty() && r.axes.iter().zip(axes).all(|(a, b)| a.moves_like(b));
+    let same = |r: &Ref| {
+        r.tables.is_empty() && r.indirect.is_empty() && r.axes.iter().zip(axes).all(|(a, b)| a.moves_like(b))
+    };
     (0..request.operands.len()).filter(|k| same(&request.operands[*k])).map(|k| k + 1).collect()
 }
 
@@ -533,7 +569,7 @@ fn mask_padded_lanes(draft: &mut Draft, request: &mut NestRequest) {
     let lanes = draft.lanes;
     let mut axes: Vec<Axis> = request.output.axes.iter().map(|a| Axis::broadcast(a.size)).collect();
     axes[axis] = Axis::blocked(channels.size, lanes, 4 * lanes);
-    let mut ones = Ref { storage, base: 0, axes, tables: vec![] };
+    let mut ones = Ref { storage, base: 0, axes, tables: vec![], indirect: vec![] };
     match request.reduce {
         None => {
             request.operands.push(ones);

@@ -113,7 +113,7 @@ impl Lower<'_> {
         let storage = self.draft.pack_literal(&values, PackFormat::Raw { elements: values.len() as u64 });
         let mut axes: Vec<Axis> = to.axes.iter().map(|a| Axis::broadcast(a.size)).collect();
         axes[axis] = Axis::plain(values.len() as i64, 4);
-        Ref { storage, base: 0, axes, tables: vec![] }
+        Ref { storage, base: 0, axes, tables: vec![], indirect: vec![] }
     }
 }
 

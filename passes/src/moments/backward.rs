@@ -171,6 +171,7 @@ fn through(walk: &Walk<'_>, id: NodeId, node: &Node, operand: usize, g: &Map) ->
         | Op::Pad { .. }
         | Op::Gather { .. }
         | Op::GatherElements { .. }
+        | Op::GatherNd { .. }
         | Op::ConvWeightGrad { .. }
         | Op::MaxPoolGrad(_)
         | Op::Resize(_) => return None,

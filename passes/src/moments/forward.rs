@@ -174,7 +174,8 @@ impl<'a> Walk<'a> {
             | Op::Slice { .. }
             | Op::DepthToSpace { .. }
             | Op::Gather { .. }
-            | Op::GatherElements { .. } => x,
+            | Op::GatherElements { .. }
+            | Op::GatherNd { .. } => x,
             Op::Input
             | Op::Param(_)
             | Op::Const(_)

@@ -127,13 +127,22 @@ fn spilled_programs_compute_the_same() {
             task_dims: 1,
             vectorise: Vectorise::Output,
             output: vec![Access::One],
-            operands: vec![NestOperand { element: DType::F32, access: vec![Access::One], tables: vec![] }; 2],
+            scatter: vec![],
+            operands: vec![
+                NestOperand {
+                    element: DType::F32,
+                    access: vec![Access::One],
+                    tables: vec![],
+                    indirect: vec![]
+                };
+                2
+            ],
             body: program,
             reduce: None,
             finals: vec![],
             finalize: Program::acc(),
         };
-        let stream = NestStream { base: 0, strides: vec![4], tables: vec![] };
+        let stream = NestStream { base: 0, strides: vec![4], tables: vec![], indirect: vec![] };
         let args = NestArgs {
             extents: vec![1013],
             block: 1013,

@@ -59,6 +59,7 @@ const TABLE: &[(&str, Lower)] = &[
     ("Floor", activation::unary),
     ("Gather", slice::gather),
     ("GatherElements", slice::gather_elements),
+    ("GatherND", slice::gather_nd),
     ("Gelu", activation::unary),
     ("Gemm", linear::gemm),
     ("GlobalAveragePool", pool::global),

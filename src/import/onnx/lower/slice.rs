@@ -156,6 +156,20 @@ pub fn gather_elements(cx: &mut Cx<'_, '_>) -> Lowered {
     Ok(())
 }
 
+/// Slices at the places along several axes that each row of the indices holds.
+pub fn gather_nd(cx: &mut Cx<'_, '_>) -> Lowered {
+    let rank = cx.ty(0)?.rank();
+    let batch = cx.attrs.int("batch_dims", 0)?;
+    let batch = usize::try_from(batch)
+        .ok()
+        .filter(|b| *b < rank)
+        .ok_or_else(|| Refusal::malformed(format!("`batch_dims` is {batch} for an input of {rank} axes")))?;
+    let operands = [cx.value(0)?, cx.value(1)?];
+    let y = cx.push(Op::GatherNd { batch }, &operands)?;
+    cx.set(0, y);
+    Ok(())
+}
+
 /// Amounts are an attribute before operator set 11, then an input, from 18 on for some axes only. Negative amounts cut.
 pub fn pad(cx: &mut Cx<'_, '_>) -> Lowered {
     let ty = cx.ty(0)?;
