@@ -5,6 +5,7 @@ use rectify_ir::graph::Graph;
 use rectify_ir::interp::{Tensors, eval_all};
 use rectify_ir::kernel::Descriptor;
 use rectify_ir::lang::compile_text;
+use rectify_ir::literal::Literal;
 use rectify_ir::plan::{Algorithm, Pack, PackSource, Plan, testing::execute, verify};
 use rectify_ir::target::{Level, Target};
 use rectify_ir::testing::{self, random_bindings, random_graph, random_inputs, random_param};
@@ -50,16 +51,18 @@ fn check_with(
         assert_eq!(values.len(), pack.format.source_len(), "{pack:?}\n{plan}\n{bound}");
         values
     };
-    let given: Vec<Vec<f32>> = plan.inputs.iter().map(|p| narrow(inputs[&p.name].to_f64())).collect();
-    let got = execute(&plan, &given, &mut values);
-    for (output, got) in bound.outputs.iter().zip(&got) {
+    let given =
+        plan.inputs.iter().map(|p| inputs[&p.name].to_literal(p.dtype).expect("its type").bytes.to_vec());
+    let got = execute(&plan, &given.collect::<Vec<_>>(), &mut values);
+    for (output, got) in bound.outputs.iter().zip(got) {
+        let dtype = bound.ty(output.value).dtype;
+        let got = Literal { dtype, shape: vec![], bytes: got.into() }.to_f64();
         let want = trace.values[&output.value].to_f64();
         let largest = want.iter().filter(|v| v.is_finite()).fold(1.0f64, |m, v| m.max(v.abs()));
         assert_eq!(want.len(), got.len());
-        for (i, (w, g)) in want.iter().zip(got).enumerate() {
-            let g = f64::from(*g);
+        for (i, (w, g)) in want.iter().zip(&got).enumerate() {
             let close =
-                (w - g).abs() <= 2e-5 * largest + 1e-4 * w.abs() || (w.is_nan() && g.is_nan()) || *w == g;
+                (w - g).abs() <= 2e-5 * largest + 1e-4 * w.abs() || (w.is_nan() && g.is_nan()) || w == g;
             assert!(close, "{}[{i}] is {g}, not {w}\n{plan}\n{bound}", output.name);
         }
     }
@@ -158,6 +161,17 @@ fn choices_and_gathers() {
             "param i: i64[5] = data([7, 0, -2, 3, 3])\nx |> conv(8, kernel: 3) |> gather(i, axis: 1)",
         ),
         ("x: f32[4, 3]", "param i: i64[2, 3] = data([0, 3, -1, 2, 2, 1])\ngather_elements(x, i)"),
+        // Indices that are known at run time alone: of rows, of single elements, of channels in blocks.
+        ("x: f32[4, 3, 5], i: i64[2, 3]", "gather(x, i - 6) |> relu"),
+        ("x: f32[4, 3, 5], i: i32[2, 3]", "gather(x, i, axis: 2)"),
+        ("x: f32[4, 3], i: i64", "gather(x, i)"),
+        ("x: i64[4, 30], i: i16[7]", "gather(x, i, axis: 1) * 2"),
+        ("x: f32[1, 8, 5, 5], i: i64[3]", "x |> conv(10, kernel: 3) |> gather(i, axis: 1)"),
+        ("x: f32[4, 3, 6], i: i32[2, 9, 6]", "gather_elements(x, i - 8, axis: 1)"),
+        ("x: u8[4, 3], i: i64[4, 3]", "gather_elements(x, i)"),
+        ("x: f32[4, 3, 6], i: i64[5, 2]", "gather_nd(x, i - 3) |> relu"),
+        ("x: f32[2, 4, 3, 6], i: i64[2, 7, 2]", "gather_nd(x, i - 3, batch: 1)"),
+        ("x: i32[4, 3, 6], i: i64[2, 2, 3]", "gather_nd(x, i)"),
     ] {
         check_text(inputs, body);
     }

@@ -1,11 +1,14 @@
 //! Nest kernels against naive loops, over random ranks, strides, tables and reductions.
 
 use crate::common::{Call, Random, UNTOUCHED, assert_close, run_everywhere};
+use rectify_codegen::jit;
 use rectify_ir::DType;
+use rectify_ir::kernel::nest;
 use rectify_ir::kernel::{
-    Access, Binary, Compute, Descriptor, Nest, NestArgs, NestOperand, NestStream, NestTable, Program, Reduce,
-    Reg, Step, Unary, Vectorise,
+    Access, Binary, Compute, Descriptor, Nest, NestArgs, NestIndirect, NestOperand, NestStream, NestTable,
+    Program, Reduce, Reg, Step, Unary, Vectorise,
 };
+use rectify_ir::target::{Level, Target};
 
 struct Problem {
     nest: Nest,
@@ -44,11 +47,16 @@ impl Problem {
     fn want(&self, index: &[i64]) -> f64 {
         let (body, finals) = self.inputs.split_at(self.nest.operands.len());
         let loads = |streams: &[NestStream], buffers: &[Vec<f32>], index: &[i64]| -> Vec<f64> {
-            streams
-                .iter()
-                .zip(buffers)
-                .map(|(stream, buffer)| f64::from(buffer[place(stream, index)]))
-                .collect()
+            let at = |(stream, buffer): (&NestStream, &Vec<f32>)| {
+                // All indirections of these tests are by the last operand.
+                let place_of = |along: &NestIndirect| {
+                    let index = body[body.len() - 1][place(&self.args.operands[body.len() - 1], index)];
+                    nest::place(i64::from(index.to_bits() as i32), along.size) * along.stride
+                };
+                let offset: i64 = stream.indirect.iter().map(place_of).sum();
+                f64::from(buffer[place(stream, index) + offset as usize / 4])
+            };
+            streams.iter().zip(buffers).map(at).collect()
         };
         let Some(reduce) = self.nest.reduce else {
             return self.nest.body.evaluate(f64::NAN, &loads(&self.args.operands, body, index));
@@ -228,6 +236,111 @@ fn random_problem(random: &mut Random, lanes: u8) -> Problem {
     let inputs =
         spans[1..].iter().map(|span| (0..span.high_bytes / 4).map(|_| random.float()).collect()).collect();
     Problem { nest, args, inputs }
+}
+
+/// Lets some operands be read at places that a further operand of integers holds.
+fn with_places(random: &mut Random, problem: &mut Problem) {
+    let Problem { nest, args, inputs } = problem;
+    let last = nest.operands.len() as u8;
+    let (mut places, mut stream) = operand(random, &args.extents, None);
+    places.element = DType::I32;
+    if let Some(vector) = nest.vector_dim() {
+        (places.access[vector], stream.strides[vector]) = (Access::Zero, 0);
+        places.tables.clear();
+        stream.tables.clear();
+    }
+    for (k, (operand, stream)) in nest.operands.iter_mut().zip(&mut args.operands).enumerate() {
+        for _ in 0..random.below(3) + u64::from(k == 0) {
+            operand.indirect.push(last);
+            stream
+                .indirect
+                .push(NestIndirect { size: random.between(1, 6), stride: random.between(0, 5) * 4 });
+        }
+    }
+    nest.operands.push(places);
+    args.operands.push(stream);
+    let spans = args.spans(nest);
+    let floats =
+        |random: &mut Random, k: usize| (0..spans[k].high_bytes / 4).map(|_| random.float()).collect();
+    *inputs = (1..spans.len()).map(|k| floats(random, k)).collect();
+    let indices = spans[usize::from(last) + 1].high_bytes / 4;
+    inputs[usize::from(last)] =
+        (0..indices).map(|_| f32::from_bits(random.between(-9, 9) as i32 as u32)).collect();
+}
+
+#[test]
+fn random_nests_with_places() {
+    let mut random = Random(11);
+    for _ in 0..300 {
+        let mut problem = random_problem(&mut random, 4);
+        if !problem.nest.operands.is_empty() {
+            with_places(&mut random, &mut problem);
+        }
+        problem.check();
+    }
+}
+
+/// Rows of three go to the rows of the output that their indices say, added to what is there.
+#[test]
+fn scatters_go_on_from_what_is_there() {
+    let at = |access: Vec<Access>, indirect: Vec<u8>| NestOperand {
+        element: DType::F32,
+        access,
+        tables: vec![],
+        indirect,
+    };
+    let mut body = Program::copy();
+    let update = body.push(Step::Load(1));
+    body.binary(Binary::Add, Reg(0), update);
+    let mut nest = Nest {
+        lanes: 4,
+        compute: Compute::F32,
+        element: DType::F32,
+        output_dims: 2,
+        reduce_dims: 0,
+        task_dims: 0,
+        vectorise: Vectorise::Output,
+        output: vec![Access::Zero, Access::One],
+        scatter: vec![2],
+        operands: vec![
+            at(vec![Access::Zero, Access::One], vec![2]),
+            at(vec![Access::Var, Access::One], vec![]),
+            NestOperand { element: DType::I64, ..at(vec![Access::Var, Access::Zero], vec![]) },
+        ],
+        body,
+        reduce: None,
+        finals: vec![],
+        finalize: Program::acc(),
+    };
+    let rows = NestStream {
+        strides: vec![0, 4],
+        indirect: vec![NestIndirect { size: 3, stride: 12 }],
+        ..NestStream::default()
+    };
+    let stream = |strides: Vec<i64>| NestStream { strides, ..NestStream::default() };
+    let args = NestArgs {
+        extents: vec![4, 3],
+        block: 1,
+        output: rows.clone(),
+        operands: vec![rows, stream(vec![12, 4]), stream(vec![8, 0])],
+        finals: vec![],
+    };
+    let block = args.build(&nest).expect("legal arguments");
+    let updates: Vec<f32> = (0..12).map(|i| i as f32).collect();
+    let kernels = [Level::X86V1, Level::X86V2].map(|level| {
+        let target = Target::new(level);
+        let kernel = jit::compile(&[&Descriptor::Nest(nest.clone())], &target, 1).expect("a legal kernel");
+        let mut output = [0.5f32; 9];
+        let pointer = output.as_mut_ptr().cast::<u8>();
+        let indices = [2i64, -1, 0, 7];
+        let pointers = [pointer, pointer, updates.as_ptr() as *mut u8, indices.as_ptr() as *mut u8];
+        // Safety: the buffers have the elements of the extents, and the places are clamped to three rows.
+        unsafe { kernel[0].call(&pointers, &block, 0, 1, [0u64; 8].as_mut_ptr().cast()) };
+        output
+    });
+    assert!(kernels.iter().all(|output| *output == [6.5, 7.5, 8.5, 0.5, 0.5, 0.5, 12.5, 15.5, 18.5]));
+    nest.task_dims = 1;
+    assert!(nest.validate().is_err(), "places that meet are done in order");
 }
 
 #[test]

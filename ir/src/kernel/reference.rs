@@ -23,6 +23,27 @@ impl Program {
         values[self.result.0 as usize]
     }
 
+    /// Evaluates on integers; `wrap` takes results of arithmetic to the width. A quotient is cut towards zero, and zero
+    /// where the divisor is.
+    ///
+    /// # Panics
+    /// On a program that [`Program::validate`] refuses.
+    pub fn evaluate_integers(&self, acc: i128, loads: &[i128], wrap: impl Fn(i128) -> i128) -> i128 {
+        let mut values: Vec<i128> = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            let get = |reg: super::Reg| values[reg.0 as usize];
+            values.push(match *step {
+                Step::Acc => acc,
+                Step::Load(k) => loads[k as usize],
+                Step::Const(value) => wide(value) as i128,
+                Step::Unary(op, x) => op.evaluate_integer(get(x), &wrap),
+                Step::Binary(op, x, y) => op.evaluate_integers(get(x), get(y), &wrap),
+                Step::Select(c, x, y) => get(if get(c) != 0 { x } else { y }),
+            });
+        }
+        values[self.result.0 as usize]
+    }
+
     /// Whether padded channel lanes stay zero: the accumulator is zero there, and so are the operands that
     /// `zero_when_padded` names (packed per-channel vectors and blocked tensors); the others may hold anything.
     pub fn maps_zero_to_zero(&self, zero_when_padded: impl Fn(u8) -> bool) -> bool {
@@ -87,7 +108,40 @@ impl Unary {
     }
 }
 
+impl Unary {
+    /// The functions that kernels of integers have; the others give x.
+    fn evaluate_integer(self, x: i128, wrap: impl Fn(i128) -> i128) -> i128 {
+        match self {
+            Unary::Neg => wrap(-x),
+            Unary::Abs => wrap(x.abs()),
+            Unary::Relu => x.max(0),
+            // Integers are clipped to the integers within the bounds.
+            Unary::Clip { min, max } => x.max(wide(min).ceil() as i128).min(wide(max).floor() as i128),
+            _ => x,
+        }
+    }
+}
+
 impl Binary {
+    /// On integers.
+    fn evaluate_integers(self, a: i128, b: i128, wrap: impl Fn(i128) -> i128) -> i128 {
+        match self {
+            Binary::Add => wrap(a + b),
+            Binary::Sub => wrap(a - b),
+            Binary::Mul => wrap(a.wrapping_mul(b)),
+            Binary::Div => wrap(a.checked_div(b).unwrap_or(0)),
+            Binary::Max => a.max(b),
+            Binary::Min => a.min(b),
+            Binary::Gt => i128::from(a > b),
+            Binary::Lt => i128::from(a < b),
+            Binary::Ge => i128::from(a >= b),
+            Binary::Le => i128::from(a <= b),
+            Binary::Eq => i128::from(a == b),
+            // Kernels of integers have neither.
+            Binary::Pow | Binary::Prelu => a,
+        }
+    }
+
     pub fn evaluate(self, a: f64, b: f64) -> f64 {
         let truth = |condition: bool| if condition { 1.0 } else { 0.0 };
         match self {

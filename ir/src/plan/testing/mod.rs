@@ -3,36 +3,36 @@
 //! It makes the meaning of a plan testable without machine code: a plan run here must agree with the interpreter on
 //! the graph. Not for production use; sums are in f64 like the elementwise programs.
 
-use super::{Args, Pack, Place, Plan, Step};
+mod memory;
+mod number;
+
+use super::{Args, Pack, Plan, Step};
+use crate::kernel::nest::place;
 use crate::kernel::{
-    Contract, Descriptor, Nest, NestArgs, NestStream, Operand, Program, Reduce, StepArgs, Store, Stream,
+    Compute, Contract, Descriptor, Nest, NestArgs, NestStream, Operand, Program, StepArgs, Store, Stream,
     TileArgs, Window, WindowOp, Winograd, WinogradArgs,
     winograd::transform::{both_sides, input_matrix, output_matrix},
 };
+use memory::Memory;
+use number::Number;
 
-/// Memory of one run, by buffer place. Words are f32; unwritten words are NaN, so that reading one shows.
-struct Memory<'a> {
-    plan: &'a Plan,
-    inputs: &'a [Vec<f32>],
-    outputs: Vec<Vec<f32>>,
-    arena: Vec<f32>,
-    packs: Vec<Vec<f32>>,
-}
-
-/// Runs the plan on row-major inputs. `values` gives the source values of a pack, before packing. Returns the outputs.
+/// Runs the plan on the bytes of row-major inputs. `values` gives the source values of a pack, before packing. Returns
+/// the bytes of the outputs.
 ///
 /// # Panics
 /// On a plan that `verify` refuses.
-pub fn execute(plan: &Plan, inputs: &[Vec<f32>], values: &mut dyn FnMut(&Pack) -> Vec<f32>) -> Vec<Vec<f32>> {
-    let packs = plan.packs.iter().map(|p| p.format.pack(&values(p))).collect();
-    let outputs = plan.outputs.iter().map(|p| vec![f32::NAN; p.shape.iter().product()]).collect();
-    let mut memory =
-        Memory { plan, inputs, outputs, arena: vec![f32::NAN; plan.arena_bytes.div_ceil(4)], packs };
+pub fn execute(plan: &Plan, inputs: &[Vec<u8>], values: &mut dyn FnMut(&Pack) -> Vec<f32>) -> Vec<Vec<u8>> {
+    let packs = plan.packs.iter().map(|p| p.format.pack(&values(p)));
+    let packs = packs.map(|values| values.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
+    let mut memory = Memory::new(plan, inputs, packs);
     for step in &plan.steps {
         match (plan.kernel(step.kernel), &step.args) {
             (Descriptor::Contract(k), Args::Tile(args)) => contract(&mut memory, step, k, args),
             (Descriptor::Window(k), Args::Tile(args)) => window(&mut memory, step, k, args),
-            (Descriptor::Nest(k), Args::Nest(args)) => nest(&mut memory, step, k, args),
+            (Descriptor::Nest(k), Args::Nest(args)) => match k.compute {
+                Compute::F32 | Compute::F64 => nest::<f64>(&mut memory, step, k, args),
+                Compute::I64 | Compute::U64 => nest::<i128>(&mut memory, step, k, args),
+            },
             (Descriptor::Winograd(k), Args::Winograd(args)) => winograd(&mut memory, step, k, args),
             (
                 Descriptor::Contract(_)
@@ -45,31 +45,7 @@ pub fn execute(plan: &Plan, inputs: &[Vec<f32>], values: &mut dyn FnMut(&Pack) -
             }
         }
     }
-    memory.outputs
-}
-
-impl Memory<'_> {
-    /// The word at a byte offset from a step's pointer.
-    fn read(&self, step: &Step, pointer: usize, offset: i64) -> f64 {
-        let p = step.pointers[pointer];
-        let at = ((p.offset_bytes + offset) / 4) as usize;
-        f64::from(match self.plan.buffer(p.buffer).place {
-            Place::Input(i) => self.inputs[i as usize][at],
-            Place::Output(i) => self.outputs[i as usize][at],
-            Place::Pack(i) => self.packs[i.0 as usize][at],
-            Place::Arena { offset_bytes } => self.arena[offset_bytes / 4 + at],
-        })
-    }
-
-    fn write(&mut self, step: &Step, offset: i64, value: f64) {
-        let p = step.pointers[0];
-        let at = ((p.offset_bytes + offset) / 4) as usize;
-        match self.plan.buffer(p.buffer).place {
-            Place::Output(i) => self.outputs[i as usize][at] = value as f32,
-            Place::Arena { offset_bytes } => self.arena[offset_bytes / 4 + at] = value as f32,
-            Place::Input(_) | Place::Pack(_) => panic!("a write to read-only memory"),
-        }
-    }
+    memory.into_outputs()
 }
 
 /// What both tile families do with an accumulator.
@@ -113,7 +89,7 @@ impl Tile<'_> {
                 let offset = match operand {
                     Operand::PerChannel => self.per_channel(group, channel),
                     Operand::Scalar => 0,
-                    Operand::PixelScalar => stream.base + place(stream, pixel),
+                    Operand::PixelScalar => stream.base + offset(stream, pixel),
                     Operand::Pixels => self.offset(stream, group, pixel, channel, 4),
                     Operand::PixelsStrided => self.offset(stream, group, pixel, channel, stream.lane),
                 };
@@ -127,11 +103,11 @@ impl Tile<'_> {
 
     fn offset(&self, s: &Stream, group: i64, pixel: &[i64], channel: i64, lane: i64) -> i64 {
         let (vector, l) = (channel / self.lanes, channel % self.lanes);
-        s.base + group * s.group + vector * s.block + l * lane + place(s, pixel)
+        s.base + group * s.group + vector * s.block + l * lane + offset(s, pixel)
     }
 }
 
-fn place(stream: &Stream, pixel: &[i64]) -> i64 {
+fn offset(stream: &Stream, pixel: &[i64]) -> i64 {
     pixel.iter().zip(&stream.pixel).map(|(i, s)| i * s).sum()
 }
 
@@ -165,7 +141,7 @@ fn contract(m: &mut Memory, step: &Step, k: &Contract, args: &TileArgs) {
     let channel_groups = (args.channels + width - 1) / width;
     t.each(|group, pixel, channel| {
         let mut acc = if k.bias { m.read(step, 3, t.per_channel(group, channel)) } else { 0.0 };
-        let from = args.input.base + group * args.input.group + place(&args.input, pixel);
+        let from = args.input.base + group * args.input.group + offset(&args.input, pixel);
         let packed = (group * channel_groups + channel / width) * steps.len() as i64 * inner * width;
         for (s, offset) in steps.iter().enumerate() {
             for i in 0..inner {
@@ -252,42 +228,46 @@ fn winograd(m: &mut Memory, step: &Step, k: &Winograd, args: &WinogradArgs) {
     });
 }
 
-fn nest(m: &mut Memory, step: &Step, k: &Nest, args: &NestArgs) {
+fn nest<N: Number>(m: &mut Memory, step: &Step, k: &Nest, args: &NestArgs) {
     let outputs = k.output_dims as usize;
-    let address = |s: &NestStream, index: &[i64]| {
+    let elements = k.elements();
+    let direct = |s: &NestStream, index: &[i64]| {
         let strides: i64 = index.iter().zip(&s.strides).map(|(i, s)| i * s).sum();
         let entry = |t: &crate::kernel::NestTable| {
             t.offsets[index.iter().zip(&t.steps).map(|(i, s)| i * s).sum::<i64>() as usize]
         };
         s.base + strides + s.tables.iter().map(entry).sum::<i64>()
     };
-    let loads = |m: &Memory, first: usize, streams: &[NestStream], index: &[i64]| -> Vec<f64> {
-        streams.iter().enumerate().map(|(i, s)| m.read(step, first + i, address(s, index))).collect()
+    let address = |m: &Memory, s: &NestStream, places: &[u8], index: &[i64]| {
+        let offsets = s.indirect.iter().zip(places).map(|(along, operand)| {
+            let pointer = 1 + *operand as usize;
+            let at = direct(&args.operands[*operand as usize], index);
+            let value: i128 = m.number(step, pointer, at, elements[pointer]);
+            place(value as i64, along.size) * along.stride
+        });
+        direct(s, index) + offsets.sum::<i64>()
     };
+    let body = |m: &Memory, index: &[i64]| {
+        let operands = args.operands.iter().zip(&k.operands).enumerate();
+        let loads: Vec<N> = operands
+            .map(|(i, (s, o))| m.number(step, 1 + i, address(m, s, &o.indirect, index), elements[1 + i]))
+            .collect();
+        N::evaluate(&k.body, N::default(), &loads, k)
+    };
+    let finals = 1 + args.operands.len();
     indices(&args.extents[..outputs], &mut |index| {
         let value = match k.reduce {
-            None => k.body.evaluate(0.0, &loads(m, 1, &args.operands, index)),
+            None => body(m, index),
             Some(reduce) => {
-                let mut acc = match reduce {
-                    Reduce::Sum => 0.0,
-                    Reduce::Product => 1.0,
-                    Reduce::Max => f64::NEG_INFINITY,
-                    Reduce::Min => f64::INFINITY,
-                };
+                let mut acc = N::identity(reduce);
                 indices(&args.extents[outputs..], &mut |rest| {
-                    let whole = [index, rest].concat();
-                    let x = k.body.evaluate(0.0, &loads(m, 1, &args.operands, &whole));
-                    acc = match reduce {
-                        Reduce::Sum => acc + x,
-                        Reduce::Product => acc * x,
-                        Reduce::Max | Reduce::Min if x.is_nan() || acc.is_nan() => f64::NAN,
-                        Reduce::Max => acc.max(x),
-                        Reduce::Min => acc.min(x),
-                    };
+                    acc = N::combine(reduce, acc, body(m, &[index, rest].concat()), k);
                 });
-                k.finalize.evaluate(acc, &loads(m, 1 + args.operands.len(), &args.finals, index))
+                let load = |(i, s)| m.number(step, finals + i, direct(s, index), elements[finals + i]);
+                let loads: Vec<N> = args.finals.iter().enumerate().map(load).collect();
+                N::evaluate(&k.finalize, acc, &loads, k)
             }
         };
-        m.write(step, address(&args.output, index), value);
+        m.store(step, address(m, &args.output, &k.scatter, index), k.element, value);
     });
 }
