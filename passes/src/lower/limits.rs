@@ -54,7 +54,7 @@ fn longest_table(graph: &Graph, id: NodeId) -> i64 {
             axis(shape(0)).max(axis(sizes(graph, id.into())))
         }
         // Tables of indices have a limit of their own.
-        Op::Gather { .. } | Op::GatherElements { .. } => 1,
+        Op::Gather { .. } | Op::GatherElements { .. } | Op::GatherNd { .. } => 1,
         Op::Input
         | Op::Param(_)
         | Op::Const(_)
