@@ -1,26 +1,33 @@
-//! How alike two positions of a signal are, by their distance.
+//! How alike two positions of a signal are.
 //!
-//! `at(d) = E[x(p) x(p + d)] / sqrt(E[x(p)²] E[x(p + d)²])`, the mean over positions p and channels. Convolution with fresh
-//! weights keeps it: two positions share weights tap by tap, so `E[y(p) y(q)] = Var[w] Σ_t E[x(p + t) x(q + t)]`, and the
-//! correlation at distance d is the input's at stride · d. Beyond the greatest distance that is kept, the value there stands.
+//! The correlation of positions p and q is `E[x(p) x(q)] / sqrt(E[x(p)²] E[x(q)²])`, a mean over channels. Convolution with fresh
+//! weights carries it on: two positions share weights tap by tap, so `E[y(p) y(q)] = Var[w] Σ_t E[x(s p + t) x(s q + t)]`. Far from
+//! the borders it depends on the distance alone, and y's at distance d is x's at stride · d. Near them a factor for each axis
+//! (`border`) is multiplied to it. Beyond the greatest distance that is kept, the value there stands.
+
+use super::border::Border;
+use super::map::{Axis, Map};
 
 /// Distances are kept up to this along each axis.
 const REACH: usize = 24;
 
-/// Correlations by distance along each of the spatial axes.
+/// Correlations between positions along the spatial axes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Correlation {
     /// Greatest distance along each axis.
     reach: Vec<usize>,
-    /// Over distances `-reach ..= reach` of each axis, row-major.
+    /// Far from the borders, over distances `-reach ..= reach` of each axis, row-major.
     values: Vec<f64>,
+    /// For each axis.
+    borders: Vec<Border>,
 }
 
 impl Correlation {
     /// From a function of the distance, for maps of these sizes.
     pub fn from_fn(dims: &[usize], f: impl Fn(&[i64]) -> f64) -> Correlation {
         let reach: Vec<usize> = dims.iter().map(|d| d.saturating_sub(1).min(REACH)).collect();
-        let mut correlation = Correlation { values: Vec::new(), reach };
+        let borders = dims.iter().zip(&reach).map(|(size, reach)| Border::plain(*size, *reach)).collect();
+        let mut correlation = Correlation { values: Vec::new(), reach, borders };
         let count: usize = correlation.reach.iter().map(|r| 2 * r + 1).product();
         correlation.values = vec![f64::NAN; count];
         // A correlation is the same in both directions.
@@ -30,6 +37,70 @@ impl Correlation {
             correlation.values[count - 1 - i] = value;
         }
         correlation
+    }
+
+    /// With borders: `f` gives, for an axis, the correlation of two positions along it.
+    pub fn with_borders(mut self, f: impl Fn(usize, usize, usize) -> f64) -> Correlation {
+        for axis in 0..self.borders.len() {
+            let (size, reach) = (self.borders[axis].size(), self.reach[axis]);
+            let border = Border::from_fn(size, reach, |p, q| {
+                let far = self.along(axis, q as i64 - p as i64);
+                if far.abs() > 1e-6 { f(axis, p, q) / far } else { 1.0 }
+            });
+            self.borders[axis] = border;
+        }
+        self
+    }
+
+    /// A function of the correlations of two signals over positions of these sizes; a signal that has no positions is the same at all.
+    pub fn combined(
+        dims: &[usize],
+        a: &Correlation,
+        b: &Correlation,
+        f: impl Fn(f64, f64) -> f64,
+    ) -> Correlation {
+        let has = |c: &Correlation| c.reach.len() == dims.len();
+        let far = |c: &Correlation, d: &[i64]| if has(c) { c.at(d) } else { 1.0 };
+        let near = |c: &Correlation, axis, p: usize, q: usize| {
+            if !has(c) {
+                return 1.0;
+            }
+            let (p, q) = (p as i64, q as i64);
+            c.along(axis, q - p) * c.borders[axis].factor(p, q)
+        };
+        let inside = Correlation::from_fn(dims, |d| f(far(a, d), far(b, d)));
+        if [a, b].into_iter().all(|c| !has(c) || c.is_plain()) {
+            return inside;
+        }
+        inside.with_borders(|axis, p, q| f(near(a, axis, p, q), near(b, axis, p, q)))
+    }
+
+    /// Behind sums over these windows with weights that all of them share, of a signal with these second moments.
+    pub fn behind(&self, axes: &[Axis], second: &Map) -> Correlation {
+        let dims: Vec<usize> = axes.iter().map(|a| a.windows).collect();
+        let roots: Vec<Vec<f64>> =
+            (0..axes.len()).map(|i| second.profile(i).into_iter().map(f64::sqrt).collect()).collect();
+        let inside = Correlation::from_fn(&dims, |d| {
+            let at: Vec<i64> = d.iter().zip(axes).map(|(d, a)| d * a.stride as i64).collect();
+            self.at(&at)
+        });
+        let of = |i: usize, p: usize, q: usize| {
+            let (axis, root) = (&axes[i], &roots[i]);
+            let (mut both, mut own) = (0.0, [0.0; 2]);
+            for tap in 0..axis.kernel {
+                let at = [p, q].map(|window| axis.place(window, tap, root.len()));
+                for (own, at) in own.iter_mut().zip(at) {
+                    *own += at.map_or(0.0, |at| root[at] * root[at]);
+                }
+                if let [Some(a), Some(b)] = at {
+                    both += root[a] * root[b] * self.borders[i].factor(a as i64, b as i64);
+                }
+            }
+            let each = (own[0] * own[1]).sqrt();
+            if each > 0.0 { both / each } else { 1.0 }
+        };
+        let far = inside.clone();
+        inside.with_borders(|i, p, q| far.along(i, q as i64 - p as i64) * of(i, p, q))
     }
 
     /// Values without anything in common, but for each position with itself.
@@ -70,9 +141,57 @@ impl Correlation {
         self.values[index]
     }
 
+    /// At a distance along one axis, far from the borders.
+    pub fn along(&self, axis: usize, distance: i64) -> f64 {
+        let mut d = vec![0; self.reach.len()];
+        d[axis] = distance;
+        self.at(&d)
+    }
+
+    /// Of two positions.
+    pub fn between(&self, p: &[i64], q: &[i64]) -> f64 {
+        let d: Vec<i64> = p.iter().zip(q).map(|(p, q)| q - p).collect();
+        let near: f64 = (0..d.len()).map(|i| self.borders[i].factor(p[i], q[i])).product();
+        (self.at(&d) * near).clamp(-1.0, 1.0)
+    }
+
+    /// What the borders of an axis make of the correlation of two positions along it.
+    pub fn border(&self, axis: usize, p: i64, q: i64) -> f64 {
+        self.borders[axis].factor(p, q)
+    }
+
     pub fn map(&self, f: impl Fn(f64) -> f64) -> Correlation {
-        let values = self.values.iter().map(|v| f(*v).clamp(-1.0, 1.0)).collect();
-        Correlation { reach: self.reach.clone(), values }
+        let dims: Vec<usize> = self.borders.iter().map(Border::size).collect();
+        Correlation::combined(&dims, self, self, |r, _| f(r))
+    }
+
+    /// The mean over all pairs of positions of a box: from `starts`, of `sizes`.
+    pub fn mean_of_pairs(&self, starts: &[i64], sizes: &[i64]) -> f64 {
+        // The number of pairs of a distance, borders counted, axis by axis.
+        let weights: Vec<Vec<f64>> = (0..sizes.len())
+            .map(|i| {
+                let (from, to) = (starts[i], starts[i] + sizes[i]);
+                let of = |d: i64| (from.max(from - d)..to.min(to - d)).map(|p| self.border(i, p, p + d)).sum();
+                (1 - sizes[i]..sizes[i]).map(of).collect()
+            })
+            .collect();
+        let mut d: Vec<i64> = sizes.iter().map(|s| 1 - s).collect();
+        let mut sum = 0.0;
+        loop {
+            let weight: f64 = (0..d.len()).map(|i| weights[i][(d[i] + sizes[i] - 1) as usize]).product();
+            sum += weight * self.at(&d);
+            let Some(axis) = (0..d.len()).rev().find(|i| d[*i] < sizes[*i] - 1) else { break };
+            d[axis] += 1;
+            for later in axis + 1..d.len() {
+                d[later] = 1 - sizes[later];
+            }
+        }
+        let pairs: f64 = sizes.iter().map(|s| (s * s) as f64).product();
+        if pairs > 0.0 { sum / pairs } else { 1.0 }
+    }
+
+    fn is_plain(&self) -> bool {
+        self.borders.iter().all(Border::is_plain)
     }
 
     fn distance(&self, mut index: usize) -> Vec<i64> {
@@ -151,6 +270,31 @@ mod tests {
         assert!((c.at(&[0, 0]) - 1.0).abs() < 1e-9);
         assert!((c.at(&[0, 1]) + 1.0).abs() < 1e-9);
         assert!((c.at(&[1, -2]) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn neighbours_at_a_border_are_less_alike() {
+        let axis = Axis { kernel: 3, stride: 1, dilation: 1, before: 1, windows: 40 };
+        let second = Map::constant(&[40], 1.0);
+        let once = Correlation::equal(&[40]).behind(&[axis], &second);
+        // Windows of 2 and 3 taps share 2.
+        assert!((once.between(&[0], &[1]) - 2.0 / 6f64.sqrt()).abs() < 1e-12);
+        assert!((once.between(&[38], &[39]) - 2.0 / 6f64.sqrt()).abs() < 1e-12);
+        assert_eq!((once.between(&[1], &[2]), once.between(&[20], &[22])), (1.0, 1.0));
+        // A second layer moves it inwards.
+        let twice = once.behind(&[axis], &second);
+        let want = (2.0 / 6f64.sqrt() + 2.0) / 3.0;
+        assert!((twice.between(&[1], &[2]) - want).abs() < 1e-12);
+        assert_eq!(twice.between(&[20], &[21]), 1.0);
+    }
+
+    #[test]
+    fn pairs_of_a_box_count_its_borders() {
+        let axis = Axis { kernel: 3, stride: 1, dilation: 1, before: 1, windows: 4 };
+        let c = Correlation::from_fn(&[4], |d| 0.9f64.powi(d[0].abs() as i32));
+        let c = c.behind(&[axis], &Map::constant(&[4], 1.0));
+        let all: f64 = (0..16).map(|i| c.between(&[i / 4], &[i % 4])).sum();
+        assert!((c.mean_of_pairs(&[0], &[4]) - all / 16.0).abs() < 1e-12);
     }
 
     #[test]

@@ -1,17 +1,17 @@
 //! The forward walk: each operation's rule for mean, second moment and correlation.
 
 use super::correlation::Correlation;
-use super::gauss::{self, Function};
+use super::gauss::Function;
 use super::map::{Axis, Map};
 use super::signal::Signal;
 use super::weights::Draw;
-use super::window::{self, Greatest};
+use super::pool::average;
 use super::{BatchNorm, Seen};
 use rectify_ir::dim::{Dim, DimFacts};
 use rectify_ir::graph::{Graph, Node, NodeId, Value};
 use rectify_ir::interp::{apply_binary, apply_unary, prelu};
 use rectify_ir::op::{Binary, ConvTransposeAttrs, Op, Padding, PoolAttrs, ReduceKind, Unary};
-use rectify_ir::shape::{adaptive_bin, resolve_padding};
+use rectify_ir::shape::resolve_padding;
 use std::collections::HashMap;
 
 /// What the walk knows of a graph of known sizes.
@@ -73,13 +73,7 @@ impl<'a> Walk<'a> {
                 let axes = self.conv_axes(node)?;
                 let weight = self.shape(node.operands[1]);
                 let y = self.weighted(&x, node, *weight.get(1)? as f64, |map| map.gather(&axes))?;
-                let strides: Vec<i64> = axes.iter().map(|a| a.stride as i64).collect();
-                let sizes = &x.second.dims;
-                let moved = Correlation::from_fn(&dims, |d| {
-                    let shared = axes.iter().zip(sizes).zip(d).map(|((a, size), d)| a.shared(*d, *size));
-                    let at: Vec<i64> = d.iter().zip(&strides).map(|(d, s)| d * s).collect();
-                    shared.product::<f64>() * x.correlation.at(&at)
-                });
+                let moved = x.correlation.behind(&axes, &x.second);
                 self.biased(Signal::new(y.mean, y.second, moved), operand(self, 2), node)?
             }
             Op::ConvTranspose(a) => {
@@ -141,11 +135,11 @@ impl<'a> Walk<'a> {
             }
             Op::MaxPool(a) => {
                 let axes = self.pool_axes(node, a)?;
-                self.max_pool(id, &x, &axes, &dims)
+                self.max_pool(id, &x, &axes)
             }
             Op::AvgPool { pool, count_include_pad } => {
                 let axes = self.pool_axes(node, pool)?;
-                average(&x, &axes, &dims, *count_include_pad)
+                average(&x, &axes, *count_include_pad)
             }
             Op::Spp { bins } => self.pyramid(id, &x, bins),
             Op::Reduce { kind, axes, .. } => {
@@ -153,14 +147,14 @@ impl<'a> Walk<'a> {
                 if rank < 3 || *axes != (2..rank).collect::<Vec<_>>() {
                     return None;
                 }
-                let whole: Vec<Axis> = x.second.dims.iter().map(|size| whole(*size)).collect();
+                let whole: Vec<Axis> = x.second.dims.iter().map(|size| Axis::whole(*size)).collect();
                 match kind {
-                    ReduceKind::Mean => average(&x, &whole, &vec![1; whole.len()], true),
+                    ReduceKind::Mean => average(&x, &whole, true),
                     ReduceKind::Sum => {
                         let count = x.second.values.len() as f64;
-                        average(&x, &whole, &vec![1; whole.len()], true).scaled(count)
+                        average(&x, &whole, true).scaled(count)
                     }
-                    ReduceKind::Max => self.max_pool(id, &x, &whole, &vec![1; whole.len()]),
+                    ReduceKind::Max => self.max_pool(id, &x, &whole),
                     ReduceKind::Min | ReduceKind::Prod => return None,
                 }
             }
@@ -275,80 +269,6 @@ impl<'a> Walk<'a> {
         let (x, y) = (self.dims(node.operands[0]), node.types[0].const_shape()?);
         window_axes(&x, y.get(2..)?, &a.kernel, &a.stride, &a.dilation, &a.pad)
     }
-
-    fn max_pool(&mut self, id: NodeId, x: &Signal, axes: &[Axis], dims: &[usize]) -> Signal {
-        let normal = x.normal();
-        let view = normal.view();
-        let spacing: Vec<usize> = axes.iter().map(|a| a.dilation).collect();
-        let sizes = &x.second.dims;
-        let mut known: HashMap<Vec<usize>, Greatest> = HashMap::new();
-        let mut at = |extents: Vec<usize>| {
-            *known
-                .entry(extents)
-                .or_insert_with_key(|e| window::greatest(&view, &window::places(e, &spacing)))
-        };
-        let usual = gauss::moments(view.function, view.mean, view.std).1.max(f64::MIN_POSITIVE);
-        let counts = Map::constant(sizes, 1.0).gather(axes);
-        let around =
-            x.second.gather(axes).zip(&counts, |sum, count| if count > 0.0 { sum / count } else { 0.0 });
-        let (mut mean, mut second) = (around.clone(), around.clone());
-        let mut index = vec![0; dims.len()];
-        for i in 0..around.values.len() {
-            let mut rest = i;
-            for axis in (0..dims.len()).rev() {
-                (index[axis], rest) = (rest % dims[axis], rest / dims[axis]);
-            }
-            let extents: Vec<usize> =
-                axes.iter().zip(&index).zip(sizes).map(|((a, w), size)| a.valid(*w, *size)).collect();
-            let best = at(extents);
-            second.values[i] = best.second * around.values[i] / usual;
-            mean.values[i] = best.mean * (around.values[i] / usual).sqrt();
-        }
-        let full: Vec<usize> = axes.iter().zip(sizes).map(|(a, size)| a.kernel.min(*size)).collect();
-        let slope = gauss::slope(view.function, view.mean, view.std);
-        if slope > 0.0 {
-            self.favoured.insert(id, at(full.clone()).slope / slope);
-        }
-        let places = window::places(&full, &spacing);
-        let correlation = Correlation::from_fn(dims, |d| {
-            if d.iter().all(|d| *d == 0) {
-                return 1.0;
-            }
-            let moved: Vec<i64> = d.iter().zip(axes).map(|(d, a)| d * a.stride as i64).collect();
-            window::pair(&view, &places, &moved)
-        });
-        Signal::new(mean, second, correlation)
-    }
-
-    fn pyramid(&mut self, id: NodeId, x: &Signal, bins: &[usize]) -> Signal {
-        let normal = x.normal();
-        let view = normal.view();
-        let usual = gauss::moments(view.function, view.mean, view.std).1.max(f64::MIN_POSITIVE);
-        let slope = gauss::slope(view.function, view.mean, view.std);
-        let (h, w) = (x.second.dims[0], x.second.dims[1]);
-        let mut known: HashMap<Vec<usize>, Greatest> = HashMap::new();
-        let (mut mean, mut second, mut favoured, mut count) = (0.0, 0.0, 0.0, 0usize);
-        for b in bins {
-            for bin in 0..b * b {
-                let (rows, columns) = (adaptive_bin(bin / b, *b, h), adaptive_bin(bin % b, *b, w));
-                let extents = vec![rows.1 - rows.0, columns.1 - columns.0];
-                let best = *known
-                    .entry(extents)
-                    .or_insert_with_key(|e| window::greatest(&view, &window::places(e, &[1, 1])));
-                let cells = (rows.0..rows.1).flat_map(|r| (columns.0..columns.1).map(move |c| r * w + c));
-                let around = Draw::of(cells.map(|c| x.second.values[c])).mean;
-                second += best.second * around / usual;
-                mean += best.mean * (around / usual).sqrt();
-                favoured += best.slope;
-                count += 1;
-            }
-        }
-        let n = count.max(1) as f64;
-        if slope > 0.0 {
-            self.favoured.insert(id, favoured / n / slope);
-        }
-        Signal::flat(&[], mean / n, second / n, Correlation::equal)
-    }
 }
 
 /// Σ over `channels` and taps of weight · x, for independent weights of one distribution. Where these have a mean, channels
@@ -360,42 +280,6 @@ fn sum_of(x: &Signal, draw: Draw, channels: f64, taps: impl Fn(&Map) -> Map) -> 
     let square = scatter.zip(&total, |s, t| s + t * t);
     let second = energy.zip(&square, |e, s| draw.variance() * e + draw.mean * draw.mean * s);
     Signal::new(total.scaled(draw.mean), second, x.correlation.clone())
-}
-
-/// Means over windows. `whole` divides by the kernel's size everywhere, else by the elements that lie inside.
-fn average(x: &Signal, axes: &[Axis], dims: &[usize], whole: bool) -> Signal {
-    let counts = Map::constant(&x.second.dims, 1.0).gather(axes);
-    let size: f64 = axes.iter().map(|a| a.kernel as f64).product();
-    let by = |sum: f64, count: f64| if whole { sum / size } else { sum / count.max(1.0) };
-    let mean = x.mean.gather(axes).zip(&counts, by);
-    let energy = x.second.gather(axes).zip(&counts, |sum, count| sum / count.max(1.0));
-    let spacing: Vec<i64> = axes.iter().map(|a| a.dilation as i64).collect();
-    let between = |shift: &[i64]| {
-        pairs(axes, |d| {
-            let at: Vec<i64> = (0..d.len()).map(|i| d[i] * spacing[i] + shift[i]).collect();
-            x.correlation.at(&at)
-        })
-    };
-    let own = between(&vec![0; axes.len()]);
-    let second = energy.zip(&counts, |e, count| {
-        let inside = if whole { count / size } else { 1.0 };
-        e * own * inside * inside
-    });
-    let correlation = Correlation::from_fn(dims, |d| {
-        let shift: Vec<i64> = d.iter().zip(axes).map(|(d, a)| d * a.stride as i64).collect();
-        if own > 0.0 { between(&shift) / own } else { 1.0 }
-    });
-    Signal::new(mean, second, correlation)
-}
-
-/// The mean of `f(p − q)` over all pairs of a window's elements.
-fn pairs(axes: &[Axis], f: impl Fn(&[i64]) -> f64) -> f64 {
-    let spans: Vec<i64> = axes.iter().map(|a| a.kernel as i64).collect();
-    super::signal::mean_of_pairs(&spans, &f)
-}
-
-fn whole(size: usize) -> Axis {
-    Axis { kernel: size, stride: size, dilation: 1, before: 0, windows: 1 }
 }
 
 fn window_axes(

@@ -14,30 +14,22 @@ pub struct Axis {
 }
 
 impl Axis {
+    /// One window of all elements.
+    pub fn whole(size: usize) -> Axis {
+        Axis { kernel: size, stride: size, dilation: 1, before: 0, windows: 1 }
+    }
+
+    /// The first of a window's places that lies within `size` elements, and how many do.
+    pub fn inside(&self, window: usize, size: usize) -> (i64, usize) {
+        let mut taps = (0..self.kernel).filter_map(|tap| self.place(window, tap, size));
+        let first = taps.next();
+        (first.unwrap_or(0) as i64, first.map_or(0, |_| 1 + taps.count()))
+    }
+
     /// The place of a window's tap, if it lies within `size` elements.
     pub fn place(&self, window: usize, tap: usize, size: usize) -> Option<usize> {
         let at = (window * self.stride + tap * self.dilation) as i64 - self.before;
         usize::try_from(at).ok().filter(|at| *at < size)
-    }
-
-    /// How many taps of a window lie within `size` elements.
-    pub fn valid(&self, window: usize, size: usize) -> usize {
-        (0..self.kernel).filter(|tap| self.place(window, *tap, size).is_some()).count()
-    }
-
-    /// Over pairs of windows `distance` apart, how many taps lie inside for both, as a part of the geometric mean of what lies
-    /// inside for each: 1 but at borders, where a window misses taps that its neighbour has.
-    pub fn shared(&self, distance: i64, size: usize) -> f64 {
-        let (mut both, mut each) = (0.0, 0.0);
-        for a in 0..self.windows {
-            let Some(b) = usize::try_from(a as i64 + distance).ok().filter(|b| *b < self.windows) else {
-                continue;
-            };
-            let inside = |window, tap: &usize| self.place(window, *tap, size).is_some();
-            both += (0..self.kernel).filter(|tap| inside(a, tap) && inside(b, tap)).count() as f64;
-            each += ((self.valid(a, size) * self.valid(b, size)) as f64).sqrt();
-        }
-        if each > 0.0 { both / each } else { 1.0 }
     }
 }
 
@@ -56,6 +48,26 @@ impl Map {
 
     pub fn mean(&self) -> f64 {
         self.values.iter().sum::<f64>() / self.values.len().max(1) as f64
+    }
+
+    /// Means over all other axes.
+    pub fn profile(&self, axis: usize) -> Vec<f64> {
+        let inner: usize = self.dims[axis + 1..].iter().product();
+        let size = self.dims[axis];
+        let mut sums = vec![0.0; size];
+        for (i, v) in self.values.iter().enumerate() {
+            sums[i / inner % size] += v;
+        }
+        let others = (self.values.len() / size.max(1)).max(1) as f64;
+        sums.iter().map(|s| s / others).collect()
+    }
+
+    /// The number at a position; beyond an end of an axis, that of the end.
+    pub fn at(&self, position: &[i64]) -> f64 {
+        let index = position.iter().zip(&self.dims).fold(0, |index, (p, size)| {
+            index * size + (*p).clamp(0, *size as i64 - 1) as usize
+        });
+        self.values[index]
     }
 
     pub fn scaled(&self, factor: f64) -> Map {
@@ -149,11 +161,11 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_of_a_border_miss_taps() {
-        // Windows of 2, 3, 3, 2 taps: neighbours share 2, 3 and 2.
-        let want = 7.0 / (2.0 * 6f64.sqrt() + 3.0);
-        assert!((PADDED.shared(1, 4) - want).abs() < 1e-12);
-        assert_eq!(PADDED.shared(0, 4), 1.0);
+    fn profiles_are_means_over_the_other_axes() {
+        let x = Map { dims: vec![2, 3], values: vec![1.0, 2.0, 3.0, 5.0, 6.0, 7.0] };
+        assert_eq!(x.profile(0), [2.0, 6.0]);
+        assert_eq!(x.profile(1), [3.0, 4.0, 5.0]);
+        assert_eq!((x.at(&[1, 0]), x.at(&[-1, 9])), (5.0, 3.0));
     }
 
     #[test]

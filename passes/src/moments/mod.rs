@@ -10,14 +10,16 @@
 //! at each element of the outputs.
 //!
 //! **What is taken for granted.** Channels of a value are alike; the branches of a sum or product have nothing in common but
-//! their means; sums and pools are normal before the next function; correlations depend on the distance alone. A value
+//! their means; sums and pools are normal before the next function; correlations depend on the distance and, at borders, on each axis by itself. A value
 //! behind an operation without a rule (softmax, a product of two activations' matrices, resampling) has no prediction.
 
 mod backward;
+mod border;
 mod correlation;
 mod forward;
 mod gauss;
 mod map;
+mod pool;
 mod signal;
 mod weights;
 mod window;

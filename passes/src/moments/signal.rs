@@ -3,7 +3,6 @@
 use super::correlation::Correlation;
 use super::gauss::{self, Expansion, Function, Moments};
 use super::map::Map;
-use super::window;
 
 /// Moments of a value over weights, channels and images.
 #[derive(Clone)]
@@ -26,13 +25,14 @@ pub(super) struct Normal {
 }
 
 impl Normal {
-    pub fn view(&self) -> window::Signal<'_> {
-        window::Signal {
-            mean: self.mean.mean(),
-            std: self.std.map(|s| s * s).mean().sqrt(),
-            correlation: &self.correlation,
-            function: &*self.function.f,
-        }
+    /// Mean and standard deviation on average.
+    pub fn usual(&self) -> (f64, f64) {
+        (self.mean.mean(), self.std.map(|s| s * s).mean().sqrt())
+    }
+
+    /// Mean and standard deviation at a position.
+    pub fn at(&self, position: &[i64]) -> (f64, f64) {
+        (self.mean.at(position), self.std.at(position))
     }
 }
 
@@ -87,10 +87,10 @@ impl Signal {
         let (a, b, c) = (self.second.mean(), other.second.mean(), cross.mean());
         let total = a + b + c;
         let wider = if self.second.values.len() >= other.second.values.len() { self } else { other };
-        let correlation = Correlation::from_fn(&wider.second.dims, |d| {
-            let of = |s: &Signal| if s.second.dims.len() == d.len() { s.correlation.at(d) } else { 1.0 };
-            if total > 0.0 { (a * of(self) + b * of(other) + c) / total } else { 1.0 }
-        });
+        let correlation =
+            Correlation::combined(&wider.second.dims, &self.correlation, &other.correlation, |r, s| {
+                if total > 0.0 { (a * r + b * s + c) / total } else { 1.0 }
+            });
         Signal::new(self.mean.zip(&other.mean, |a, b| a + sign * b), second, correlation)
     }
 
@@ -100,10 +100,8 @@ impl Signal {
             return self.scaled(number).spread_up(&other.second.dims);
         }
         let wider = if self.second.values.len() >= other.second.values.len() { self } else { other };
-        let correlation = Correlation::from_fn(&wider.second.dims, |d| {
-            let of = |s: &Signal| if s.second.dims.len() == d.len() { s.correlation.at(d) } else { 1.0 };
-            of(self) * of(other)
-        });
+        let (r, s) = (&self.correlation, &other.correlation);
+        let correlation = Correlation::combined(&wider.second.dims, r, s, |r, s| r * s);
         Signal::new(
             self.mean.zip(&other.mean, |a, b| a * b),
             self.second.zip(&other.second, |a, b| a * b),
@@ -123,12 +121,8 @@ impl Signal {
     /// Two parts of a concatenation.
     pub fn mixed(a: &Signal, b: &Signal) -> Signal {
         let (qa, qb) = (a.second.mean(), b.second.mean());
-        let correlation = Correlation::from_fn(&a.second.dims, |d| {
-            if qa + qb > 0.0 {
-                (qa * a.correlation.at(d) + qb * b.correlation.at(d)) / (qa + qb)
-            } else {
-                1.0
-            }
+        let correlation = Correlation::combined(&a.second.dims, &a.correlation, &b.correlation, |r, s| {
+            if qa + qb > 0.0 { (qa * r + qb * s) / (qa + qb) } else { 1.0 }
         });
         Signal::new(a.mean.zip(&b.mean, |a, b| a + b), a.second.zip(&b.second, |a, b| a + b), correlation)
     }
@@ -160,7 +154,7 @@ impl Signal {
             let std = normal.std.values[i];
             (mean.values[i], second.values[i]) = moments.at(normal.mean.values[i], std);
         }
-        let (m, s) = (normal.view().mean, normal.view().std);
+        let (m, s) = normal.usual();
         let expansion = Expansion::new(&*function.f, m, s);
         let correlation = normal.correlation.map(|rho| expansion.correlation(rho));
         Signal { mean, second, correlation, behind: Some(Box::new(Normal { function, ..normal })) }
@@ -169,8 +163,8 @@ impl Signal {
     /// E[f'(x)²] where x is this signal.
     pub fn slope(&self, f: &dyn Fn(f64) -> f64) -> f64 {
         let normal = self.normal();
-        let (view, inner) = (normal.view(), &normal.function.f);
-        gauss::expect(|z| gauss::square_slope(f, inner(view.mean + view.std * z), view.std))
+        let ((mean, std), inner) = (normal.usual(), &normal.function.f);
+        gauss::expect(|z| gauss::square_slope(f, inner(mean + std * z), std))
     }
 
     /// Each channel without its mean and with variance 1, as the statistics of `images` images make it.
@@ -187,25 +181,8 @@ impl Signal {
     pub fn variance(&self, images: usize) -> f64 {
         let sizes: Vec<i64> = self.second.dims.iter().map(|d| *d as i64).collect();
         let (q, m) = (self.second.mean(), self.mean.mean());
-        let inside = q * mean_of_pairs(&sizes, &|d| self.correlation.at(d));
+        let inside = q * self.correlation.mean_of_pairs(&vec![0; sizes.len()], &sizes);
         let n = images.max(1) as f64;
         q - (inside + (n - 1.0) * m * m) / n
     }
-}
-
-/// The mean of `f(p − q)` over all pairs of positions of a box of these sizes.
-pub(super) fn mean_of_pairs(sizes: &[i64], f: &dyn Fn(&[i64]) -> f64) -> f64 {
-    let mut d: Vec<i64> = sizes.iter().map(|s| 1 - s).collect();
-    let (mut sum, mut weight) = (0.0, 0.0);
-    loop {
-        let w: f64 = d.iter().zip(sizes).map(|(d, s)| (s - d.abs()) as f64).product();
-        sum += w * f(&d);
-        weight += w;
-        let Some(axis) = (0..d.len()).rev().find(|i| d[*i] < sizes[*i] - 1) else { break };
-        d[axis] += 1;
-        for later in axis + 1..d.len() {
-            d[later] = 1 - sizes[later];
-        }
-    }
-    if weight > 0.0 { sum / weight } else { 1.0 }
 }

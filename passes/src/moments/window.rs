@@ -2,9 +2,8 @@
 //!
 //! Before the first nonlinearity behind a layer with fresh weights the signal is normal, so a window of it is a normal
 //! vector whose correlations are known. There is no closed form for the maximum of more than a few of those; samples from
-//! a fixed seed give its moments to about a percent. Windows of one size are sampled once.
+//! a fixed seed give its moments to about a percent.
 
-use super::correlation::Correlation;
 use super::gauss::square_slope;
 
 /// Samples for the moments of a window, and for each pair of windows.
@@ -24,95 +23,113 @@ pub struct Greatest {
 
 /// A normal signal and the function through which the window sees it.
 pub struct Signal<'a> {
-    pub mean: f64,
-    pub std: f64,
-    /// Of the normal signal about its mean.
-    pub correlation: &'a Correlation,
+    /// Of two positions, about the mean.
+    pub correlation: &'a dyn Fn(&[i64], &[i64]) -> f64,
     pub function: &'a dyn Fn(f64) -> f64,
 }
 
-/// Places in a window with these elements along each axis, `spacing` apart.
-pub fn places(extents: &[usize], spacing: &[usize]) -> Vec<Vec<i64>> {
-    let count: usize = extents.iter().product();
+/// An element of a window.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub at: Vec<i64>,
+    /// Of the normal signal there.
+    pub mean: f64,
+    pub std: f64,
+}
+
+/// The elements of a window: along each axis `counts` from `start` on, `spacing` apart. `normal` gives mean and standard deviation of
+/// a position.
+pub fn places(
+    start: &[i64],
+    counts: &[usize],
+    spacing: &[usize],
+    normal: impl Fn(&[i64]) -> (f64, f64),
+) -> Vec<Place> {
+    let count: usize = counts.iter().product();
     let all = (0..count).map(|index| {
         let mut rest = index;
-        let mut at = vec![0; extents.len()];
-        for axis in (0..extents.len()).rev() {
-            at[axis] = ((rest % extents[axis]) * spacing[axis]) as i64;
-            rest /= extents[axis];
+        let mut at = start.to_vec();
+        for axis in (0..counts.len()).rev() {
+            at[axis] += ((rest % counts[axis]) * spacing[axis]) as i64;
+            rest /= counts[axis];
         }
-        at
+        let (mean, std) = normal(&at);
+        Place { at, mean, std }
     });
     all.step_by(count.div_ceil(LARGEST).max(1)).collect()
 }
 
 /// The greatest of the elements at these places.
-pub fn greatest(signal: &Signal<'_>, places: &[Vec<i64>]) -> Greatest {
-    let factor = cholesky(signal.correlation, places);
+pub fn greatest(signal: &Signal<'_>, places: &[Place]) -> Greatest {
+    let factor = cholesky(signal, places);
     let mut normals = Normals::new();
     let (mut mean, mut second, mut slope) = (0.0, 0.0, 0.0);
     let samples = (SAMPLES * 16 / places.len().max(16)).max(1024);
+    let mut z = vec![0.0; places.len()];
     for _ in 0..samples {
-        let (u, best) = best_of(signal, &factor, &mut normals, 0..places.len());
-        mean += best;
-        second += best * best;
-        slope += square_slope(signal.function, u, signal.std);
+        z.iter_mut().for_each(|z| *z = normals.next());
+        let mut best = (0.0, f64::NEG_INFINITY, 0.0);
+        for (row, place) in factor.iter().zip(places) {
+            let u = place.mean + place.std * dot(row, &z);
+            let value = (signal.function)(u);
+            if value > best.1 {
+                best = (u, value, place.std);
+            }
+        }
+        mean += best.1;
+        second += best.1 * best.1;
+        slope += square_slope(signal.function, best.0, best.2);
     }
     let n = samples as f64;
     Greatest { mean: mean / n, second: second / n, slope: slope / n }
 }
 
-/// E[m m'] / E[m²] of the greatest elements m, m' of two windows `distance` apart.
-pub fn pair(signal: &Signal<'_>, places: &[Vec<i64>], distance: &[i64]) -> f64 {
-    let moved = places.iter().map(|p| p.iter().zip(distance).map(|(p, d)| p + d).collect());
-    let both: Vec<Vec<i64>> = places.iter().cloned().chain(moved).collect();
-    let factor = cholesky(signal.correlation, &both);
-    let mut normals = Normals::new();
-    let (mut product, mut squares) = (0.0, 0.0);
-    let mut z = vec![0.0; both.len()];
-    for _ in 0..PAIR_SAMPLES {
-        z.iter_mut().for_each(|z| *z = normals.next());
-        let value = |i: usize| {
-            let u: f64 = factor[i].iter().zip(&z).map(|(l, z)| l * z).sum();
-            (signal.function)(signal.mean + signal.std * u)
-        };
-        let a = (0..places.len()).map(value).fold(f64::NEG_INFINITY, f64::max);
-        let b = (places.len()..both.len()).map(value).fold(f64::NEG_INFINITY, f64::max);
-        product += a * b;
-        squares += (a * a + b * b) / 2.0;
-    }
-    if squares > 0.0 { product / squares } else { 1.0 }
+/// The numbers that all pairs of windows are sampled with: differences between pairs are then those of the pairs.
+pub struct Pairs {
+    normals: Vec<f64>,
+    elements: usize,
 }
 
-fn best_of(
-    signal: &Signal<'_>,
-    factor: &[Vec<f64>],
-    normals: &mut Normals,
-    range: std::ops::Range<usize>,
-) -> (f64, f64) {
-    let z: Vec<f64> = factor.iter().map(|_| normals.next()).collect();
-    let mut best = (0.0, f64::NEG_INFINITY);
-    for row in &factor[range] {
-        let u = signal.mean + signal.std * row.iter().zip(&z).map(|(l, z)| l * z).sum::<f64>();
-        let value = (signal.function)(u);
-        if value > best.1 {
-            best = (u, value);
-        }
+impl Pairs {
+    /// For pairs of windows of at most so many elements.
+    pub fn new(elements: usize) -> Pairs {
+        let elements = 2 * elements.min(LARGEST);
+        let mut normals = Normals::new();
+        Pairs { normals: (0..PAIR_SAMPLES * elements).map(|_| normals.next()).collect(), elements }
     }
-    best
+
+    /// E[m m'] / sqrt(E[m²] E[m'²]) of the greatest elements m, m' of two windows.
+    pub fn correlation(&self, signal: &Signal<'_>, one: &[Place], other: &[Place]) -> f64 {
+        let both: Vec<Place> = one.iter().chain(other).cloned().collect();
+        let factor = cholesky(signal, &both);
+        let (mut product, mut squares) = (0.0, [0.0; 2]);
+        for z in self.normals.chunks_exact(self.elements) {
+            let value = |i: usize| (signal.function)(both[i].mean + both[i].std * dot(&factor[i], z));
+            let a = (0..one.len()).map(value).fold(f64::NEG_INFINITY, f64::max);
+            let b = (one.len()..both.len()).map(value).fold(f64::NEG_INFINITY, f64::max);
+            product += a * b;
+            squares = [squares[0] + a * a, squares[1] + b * b];
+        }
+        let each = (squares[0] * squares[1]).sqrt();
+        if each > 0.0 { product / each } else { 1.0 }
+    }
+}
+
+fn dot(row: &[f64], z: &[f64]) -> f64 {
+    row.iter().zip(z).map(|(l, z)| l * z).sum()
 }
 
 /// The lower triangle L with L Lᵀ = the correlations between these places. Sampling noise may make a matrix of measured
 /// correlations slightly indefinite; such a place then follows the others exactly.
-fn cholesky(correlation: &Correlation, places: &[Vec<i64>]) -> Vec<Vec<f64>> {
+fn cholesky(signal: &Signal<'_>, places: &[Place]) -> Vec<Vec<f64>> {
     let mut rows: Vec<Vec<f64>> = Vec::with_capacity(places.len());
     for (i, p) in places.iter().enumerate() {
         let mut row: Vec<f64> = Vec::with_capacity(i + 1);
         for (j, q) in places[..i].iter().enumerate() {
-            let d: Vec<i64> = p.iter().zip(q).map(|(p, q)| p - q).collect();
-            let known: f64 = row.iter().zip(&rows[j]).map(|(a, b)| a * b).sum();
+            let known = dot(&row, &rows[j]);
             let pivot = rows[j][j];
-            row.push(if pivot > 1e-6 { (correlation.at(&d) - known) / pivot } else { 0.0 });
+            let wanted = (signal.correlation)(&p.at, &q.at);
+            row.push(if pivot > 1e-6 { (wanted - known) / pivot } else { 0.0 });
         }
         let used: f64 = row.iter().map(|v| v * v).sum();
         if used > 1.0 {
@@ -158,27 +175,42 @@ impl Normals {
 mod tests {
     use super::*;
 
+    fn alike(same: Vec<i64>) -> impl Fn(&[i64], &[i64]) -> f64 {
+        move |p, q| if p == q || (same.contains(&p[1]) && same.contains(&q[1])) { 1.0 } else { 0.0 }
+    }
+
     #[test]
     fn known_maxima_of_normal_variables() {
-        let white = Correlation::white(&[8, 8]);
-        let identity = |x: f64| x;
-        let signal = Signal { mean: 0.0, std: 2.0, correlation: &white, function: &identity };
+        let white = alike(Vec::new());
+        let identity = |x| x;
+        let signal = Signal { correlation: &white, function: &identity };
+        let window = |counts: &[usize]| places(&[0, 0], counts, &[1, 1], |_| (0.0, 2.0));
         // E[max] = σ / √π for two, and 1.02938 σ for four; E[max²] = σ² for two.
-        let two = greatest(&signal, &places(&[1, 2], &[1, 1]));
+        let two = greatest(&signal, &window(&[1, 2]));
         assert!((two.mean - 2.0 / std::f64::consts::PI.sqrt()).abs() < 0.04, "{two:?}");
         assert!((two.second - 4.0).abs() < 0.12, "{two:?}");
-        let four = greatest(&signal, &places(&[2, 2], &[1, 1]));
+        let four = greatest(&signal, &window(&[2, 2]));
         assert!((four.mean - 2.0588).abs() < 0.04, "{four:?}");
         assert!((four.slope - 1.0).abs() < 1e-3);
     }
 
     #[test]
     fn equal_elements_are_their_own_maximum() {
-        let equal = Correlation::equal(&[8, 8]);
+        let equal = alike((0..9).collect());
         let relu = |x: f64| x.max(0.0);
-        let signal = Signal { mean: 0.0, std: 1.0, correlation: &equal, function: &relu };
-        let nine = greatest(&signal, &places(&[3, 3], &[1, 1]));
+        let signal = Signal { correlation: &equal, function: &relu };
+        let window = |at: i64| places(&[0, at], &[3, 3], &[1, 1], |_| (0.0, 1.0));
+        let nine = greatest(&signal, &window(0));
         assert!((nine.second - 0.5).abs() < 0.02 && (nine.slope - 0.5).abs() < 0.02, "{nine:?}");
-        assert!((pair(&signal, &places(&[2, 2], &[1, 1]), &[4, 0]) - 1.0).abs() < 1e-9);
+        assert!((Pairs::new(9).correlation(&signal, &window(0), &window(4)) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_largest_of_unequal_elements_wins() {
+        let white = alike(Vec::new());
+        let identity = |x| x;
+        let signal = Signal { correlation: &white, function: &identity };
+        let window = places(&[0, 0], &[1, 2], &[1, 1], |at| (3.0 * at[1] as f64, 0.1));
+        assert!((greatest(&signal, &window).mean - 3.0).abs() < 0.01);
     }
 }
