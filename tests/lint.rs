@@ -38,6 +38,19 @@ fn padded_convolutions_with_pools() {
     agrees(&report, 0.1);
 }
 
+/// Every window of the last pool touches a border or lies next to one that does.
+#[test]
+fn small_maps_behind_many_padded_convolutions() {
+    let report = lint(
+        "model t(x: f32[1, 3, 8, 8]) -> (y: f32[1, 10]) {
+            x |> for i in 1..=6 { conv(96, kernel: 3, pad: 1) as \"c{i}\" |> relu as \"c{i}\" } |> max_pool(kernel: 2) |> flatten |> dense(10) as out
+        }",
+        &[1, 3, 8, 8],
+        &Options { draws: 200, ..Options::default() },
+    );
+    agrees(&report, 0.06);
+}
+
 #[test]
 fn pyramids_overlapping_pools_and_averages() {
     let report = lint(
