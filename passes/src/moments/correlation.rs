@@ -171,7 +171,8 @@ impl Correlation {
         let weights: Vec<Vec<f64>> = (0..sizes.len())
             .map(|i| {
                 let (from, to) = (starts[i], starts[i] + sizes[i]);
-                let of = |d: i64| (from.max(from - d)..to.min(to - d)).map(|p| self.border(i, p, p + d)).sum();
+                let of =
+                    |d: i64| (from.max(from - d)..to.min(to - d)).map(|p| self.border(i, p, p + d)).sum();
                 (1 - sizes[i]..sizes[i]).map(of).collect()
             })
             .collect();

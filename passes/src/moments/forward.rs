@@ -3,9 +3,9 @@
 use super::correlation::Correlation;
 use super::gauss::Function;
 use super::map::{Axis, Map};
+use super::pool::average;
 use super::signal::Signal;
 use super::weights::Draw;
-use super::pool::average;
 use super::{BatchNorm, Seen};
 use rectify_ir::dim::{Dim, DimFacts};
 use rectify_ir::graph::{Graph, Node, NodeId, Value};

@@ -64,9 +64,10 @@ impl Map {
 
     /// The number at a position; beyond an end of an axis, that of the end.
     pub fn at(&self, position: &[i64]) -> f64 {
-        let index = position.iter().zip(&self.dims).fold(0, |index, (p, size)| {
-            index * size + (*p).clamp(0, *size as i64 - 1) as usize
-        });
+        let index = position
+            .iter()
+            .zip(&self.dims)
+            .fold(0, |index, (p, size)| index * size + (*p).clamp(0, *size as i64 - 1) as usize);
         self.values[index]
     }
 

@@ -145,10 +145,7 @@ fn between(x: &Signal, axes: &[Axis], shift: &[i64]) -> f64 {
 
 fn greatest(normal: &Normal, places: &[Place]) -> Greatest {
     let correlation = |p: &[i64], q: &[i64]| normal.correlation.between(p, q);
-    window::greatest(
-        &window::Signal { correlation: &correlation, function: &*normal.function.f },
-        places,
-    )
+    window::greatest(&window::Signal { correlation: &correlation, function: &*normal.function.f }, places)
 }
 
 /// How alike the maxima of two windows are: far from the borders by their distance, and along each axis near its ends.
@@ -203,8 +200,7 @@ fn greatest_of_pairs(normal: &Normal, axes: &[Axis]) -> Correlation {
 
 /// The elements of a window that lie inside.
 fn elements(axes: &[Axis], window: &[usize], sizes: &[usize], normal: &Normal) -> Vec<Place> {
-    let spans: Vec<(i64, usize)> =
-        (0..axes.len()).map(|i| axes[i].inside(window[i], sizes[i])).collect();
+    let spans: Vec<(i64, usize)> = (0..axes.len()).map(|i| axes[i].inside(window[i], sizes[i])).collect();
     let start: Vec<i64> = spans.iter().map(|(from, _)| *from).collect();
     let counts: Vec<usize> = spans.iter().map(|(_, count)| *count).collect();
     let spacing: Vec<usize> = axes.iter().map(|a| a.dilation).collect();
