@@ -3,6 +3,7 @@
 //! Knows nothing of egg and of Cranelift's types.
 
 pub mod arena;
+mod build;
 pub mod cpu;
 pub mod denormals;
 pub mod files;

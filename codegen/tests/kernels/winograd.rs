@@ -3,7 +3,7 @@
 use crate::common::{Call, Random, UNTOUCHED, run_everywhere};
 use rectify_ir::kernel::{
     Binary, ChannelPack, Descriptor, Operand, PackFormat, Program, Reg, Step, Stream, Tile, Unary, Winograd,
-    WinogradArgs, WinogradPack,
+    Picked, WinogradArgs, WinogradPack,
 };
 
 struct Problem {
@@ -97,7 +97,7 @@ fn random_problem(random: &mut Random, lanes: usize, outputs: u8) -> Problem {
     let x = fill(random, images as usize * ins * plane);
     let w = fill(random, outs * ins * 9);
     let pack = WinogradPack {
-        out_channels: outs as u32,
+        picked: Picked::all(outs as u32),
         in_channels: ins as u32,
         outputs,
         lanes: lanes as u8,
@@ -289,7 +289,7 @@ fn errors_are_small() {
         let plane = ((map + 2) * (map + 2)) as usize;
         problem.x = fill(&mut random, ins * plane);
         problem.w = fill(&mut random, outs * ins * 9);
-        let pack = WinogradPack { out_channels: 32, in_channels: 128, outputs, lanes: 16, width: 32 };
+        let pack = WinogradPack { picked: Picked::all(32), in_channels: 128, outputs, lanes: 16, width: 32 };
         problem.inputs =
             vec![blocked(&problem.x, ins, plane, 16), PackFormat::Winograd(pack).pack(&problem.w)];
         let got = problem.run();

@@ -177,6 +177,9 @@ impl PackFormat {
 
     /// Packs one piece of a group: `source` is the slice of [`PackFormat::piece_source`], `packed` that of
     /// [`PackFormat::packed_range`]. All pieces together overwrite it whole.
+    ///
+    /// Inlined with all that it calls, so that callers can build it for the vector widths of their machine.
+    #[inline(always)]
     pub fn pack_piece(&self, group: usize, piece: usize, source: &[f32], packed: &mut [f32]) {
         match self {
             PackFormat::Raw { .. } => packed.copy_from_slice(source),
@@ -325,19 +328,38 @@ impl WeightPack {
         })
     }
 
+    #[inline(always)]
     fn pack_piece(&self, group: usize, piece: usize, source: &[f32], packed: &mut [f32]) {
         let (channels, all) = (self.piece_channels(group, piece), self.channels(group).1);
         let (width, first) = (self.width(), channels.start - all.start);
         // The last piece of a group fills up what lies behind its channels.
         let end = if channels.end == all.end { width } else { first + channels.len() };
-        let rows = packed.chunks_exact_mut(width).map(|row| &mut row[first..end]);
         match self.order {
             SourceOrder::OutInTap => {
                 let length = self.in_channels as usize * self.source_taps as usize;
-                transpose(source, length, channels.len(), self.columns(), rows);
+                let lines = Lines { source, length, count: channels.len() };
+                let place = Place { width, first, end };
+                let done = if self.taps.iter().copied().eq(0..self.source_taps) {
+                    match (self.inner, self.source_taps) {
+                        (16, 1) => lines.transpose_vectors::<16, 1, 16>(place, packed),
+                        (16, 9) => lines.transpose_vectors::<16, 9, 144>(place, packed),
+                        (8, 1) => lines.transpose_vectors::<8, 1, 8>(place, packed),
+                        (8, 9) => lines.transpose_vectors::<8, 9, 72>(place, packed),
+                        (4, 1) => lines.transpose_vectors::<4, 1, 4>(place, packed),
+                        (4, 9) => lines.transpose_vectors::<4, 9, 36>(place, packed),
+                        _ => 0,
+                    }
+                } else {
+                    0
+                };
+                let rest = &mut packed[done * width..];
+                if !rest.is_empty() {
+                    lines.transpose(self.columns().skip(done), place.rows(rest));
+                }
             }
             SourceOrder::InOutTap => {
                 let (outs, taps) = (self.out_channels as usize, self.source_taps as usize);
+                let rows = Place { width, first, end }.rows(packed);
                 for (row, column) in rows.zip(self.columns()) {
                     let (values, padding) = row.split_at_mut(channels.len());
                     match column {
@@ -357,42 +379,102 @@ impl WeightPack {
 
 /// Side of the squares in which weights are transposed: a cache line of packed channels.
 const SQUARE: usize = 16;
-
-/// Packed rows from columns of `count <= SQUARE` source rows of some length, zeros behind them.
-///
 /// Source rows are often a power of two apart, so that their lines share one set of the cache: eight at a time fit any.
-fn transpose<'a>(
-    source: &[f32],
+const HALF: usize = SQUARE / 2;
+
+/// `count <= SQUARE` source rows of some length.
+#[derive(Clone, Copy)]
+struct Lines<'a> {
+    source: &'a [f32],
     length: usize,
     count: usize,
-    columns: impl Iterator<Item = Option<usize>>,
-    mut rows: impl Iterator<Item = &'a mut [f32]>,
-) {
-    const HALF: usize = 8;
-    let mut columns = columns.fuse();
-    let mut square = [[0.0f32; SQUARE]; SQUARE];
-    loop {
-        let mut taken = [None; SQUARE];
-        let height = columns.by_ref().take(SQUARE).zip(&mut taken).map(|(c, place)| *place = c).count();
-        if height == 0 {
-            return;
-        }
-        for half in (0..count).step_by(HALF) {
-            let lines: [&[f32]; HALF] = std::array::from_fn(|k| {
-                // Rows that are not there repeat the last one: their values are not used.
-                let row = (half + k).min(count - 1);
-                &source[row * length..(row + 1) * length]
-            });
-            for (target, column) in square.iter_mut().zip(&taken[..height]) {
-                for (value, line) in target[half..half + HALF].iter_mut().zip(&lines) {
-                    *value = column.map_or(0.0, |column| line[column]);
+}
+
+/// The part of each packed row that a piece fills.
+#[derive(Clone, Copy)]
+struct Place {
+    width: usize,
+    first: usize,
+    end: usize,
+}
+
+impl Place {
+    fn rows(self, packed: &mut [f32]) -> impl Iterator<Item = &mut [f32]> {
+        packed.chunks_exact_mut(self.width).map(move |row| &mut row[self.first..self.end])
+    }
+}
+
+impl<'a> Lines<'a> {
+    /// Half a square's lines from this one on. Lines that are not there repeat the last one: their values are not used.
+    fn half(self, first: usize) -> [&'a [f32]; HALF] {
+        std::array::from_fn(|k| {
+            let line = (first + k).min(self.count - 1);
+            &self.source[line * self.length..(line + 1) * self.length]
+        })
+    }
+
+    /// Packs whole input vectors with all taps in order, and returns how many rows that were. `READ = INNER * TAPS`: with
+    /// constant places the compiler needs no check of them.
+    #[inline(always)]
+    fn transpose_vectors<const INNER: usize, const TAPS: usize, const READ: usize>(
+        self,
+        place: Place,
+        packed: &mut [f32],
+    ) -> usize {
+        let vectors = self.length / READ;
+        for first in (0..self.count).step_by(HALF) {
+            let lines = self.half(first).map(|line| line.as_chunks::<READ>().0);
+            let count = HALF.min(self.count - first);
+            for (vector, rows) in packed.chunks_exact_mut(READ * place.width).take(vectors).enumerate() {
+                let parts = lines.map(|line| &line[vector]);
+                let mut row = &mut rows[place.first + first..];
+                for tap in 0..TAPS {
+                    for lane in 0..INNER {
+                        let values: [f32; HALF] = std::array::from_fn(|k| parts[k][lane * TAPS + tap]);
+                        match row.first_chunk_mut() {
+                            Some(whole) if count == HALF => *whole = values,
+                            _ => row[..count].copy_from_slice(&values[..count]),
+                        }
+                        row = row.get_mut(place.width..).unwrap_or_default();
+                    }
                 }
             }
         }
-        for (values, row) in square[..height].iter().zip(rows.by_ref()) {
-            let (real, padding) = row.split_at_mut(count);
-            real.copy_from_slice(&values[..count]);
-            padding.fill(0.0);
+        if place.first + self.count < place.end {
+            place.rows(packed).take(vectors * READ).for_each(|row| row[self.count..].fill(0.0));
+        }
+        vectors * READ
+    }
+
+    /// Packed rows from any columns, zeros behind them.
+    #[inline(always)]
+    fn transpose<'p>(
+        self,
+        columns: impl Iterator<Item = Option<usize>>,
+        mut rows: impl Iterator<Item = &'p mut [f32]>,
+    ) {
+        let mut columns = columns.fuse();
+        let mut square = [[0.0f32; SQUARE]; SQUARE];
+        loop {
+            let mut taken = [None; SQUARE];
+            let height =
+                columns.by_ref().take(SQUARE).zip(&mut taken).map(|(c, place)| *place = c).count();
+            if height == 0 {
+                return;
+            }
+            for first in (0..self.count).step_by(HALF) {
+                let lines = self.half(first);
+                for (target, column) in square.iter_mut().zip(&taken[..height]) {
+                    for (value, line) in target[first..first + HALF].iter_mut().zip(&lines) {
+                        *value = column.map_or(0.0, |column| line[column]);
+                    }
+                }
+            }
+            for (values, row) in square[..height].iter().zip(rows.by_ref()) {
+                let (real, padding) = row.split_at_mut(self.count);
+                real.copy_from_slice(&values[..self.count]);
+                padding.fill(0.0);
+            }
         }
     }
 }

@@ -155,7 +155,7 @@ impl fmt::Display for Format<'_> {
             PackFormat::Winograd(p) => write!(
                 f,
                 "winograd F{} [{}, {}] in {} by {}",
-                p.outputs, p.out_channels, p.in_channels, p.width, p.lanes
+                p.outputs, p.picked.count, p.in_channels, p.width, p.lanes
             ),
         }
     }

@@ -7,8 +7,8 @@ use super::view::View;
 use super::{Lower, LowerError};
 use rectify_ir::graph::{NodeId, Value};
 use rectify_ir::kernel::{
-    Binary, ChannelPack, Contract, Descriptor, Operand, PackFormat, Program, StepArgs, Store, Stream,
-    TaskOrder, Tile, TileArgs, Window, WindowOp,
+    Binary, ChannelPack, Contract, Descriptor, Operand, PackFormat, Picked, Program, StepArgs, Store, Stream,
+    SumPack, TaskOrder, Tile, TileArgs, Window, WindowOp,
 };
 use rectify_ir::plan::{Args, Candidate};
 
@@ -52,8 +52,8 @@ pub(crate) enum Bias {
     None,
     /// A value per channel: packed if it is a parameter, else added by the program.
     Value(Value),
-    /// Packed already, for the kernel's tile: storage and byte offset.
-    Packed(StorageId, i64),
+    /// Some of the channels of a parameter.
+    Picked(Value, Picked),
 }
 
 impl Bias {
@@ -186,6 +186,22 @@ impl Lower<'_> {
         self.epilogue_in_place(id, out)
     }
 
+    /// The packed bias that accumulators start from, if it is a parameter.
+    pub(super) fn tile_bias(&mut self, call: &TileCall) -> Option<(StorageId, i64)> {
+        let TileOutput { groups, width, .. } = call.output;
+        match call.bias {
+            Bias::Value(bias) if self.layout.is_param(bias) => {
+                Some((self.channel_pack(bias, groups, call.output.channels(), width), 0))
+            }
+            Bias::Picked(value, picked) => {
+                let columns = (0..picked.count).map(|k| picked.first + k * picked.step).collect();
+                let pack = SumPack { elements: picked.of, rows: vec![0], columns, width: width as u32 };
+                Some((self.pack(value, PackFormat::Sums(pack)), 0))
+            }
+            Bias::Value(_) | Bias::None => None,
+        }
+    }
+
     pub(super) fn emit_tile(&mut self, call: &TileCall, program: TileProgram) -> Result<(), LowerError> {
         let lanes = self.lanes;
         let output = &call.output;
@@ -221,11 +237,8 @@ impl Lower<'_> {
         let (channels, groups) = (output.channels(), output.groups);
         let steps = linear(&call.steps);
         let rank = extents.len() as u8;
-        let has_bias = match call.bias {
-            Bias::None => false,
-            Bias::Value(value) => self.layout.is_param(value),
-            Bias::Packed(..) => true,
-        };
+        let bias = self.tile_bias(call);
+        let has_bias = bias.is_some();
         let (kernel, tile_pixels, width, depth) = match call.family {
             Family::Contract { tile, inner } => {
                 let kernel = Contract {
@@ -274,13 +287,7 @@ impl Lower<'_> {
         let (strip, order) = work.strips(i64::from(self.target.l2_bytes));
         let mut pointers = vec![(output.view.storage, output.view.base), call.input];
         pointers.extend(call.weights);
-        match call.bias {
-            Bias::Value(bias) if has_bias => {
-                pointers.push((self.channel_pack(bias, groups, channels, width), 0));
-            }
-            Bias::Packed(storage, offset) => pointers.push((storage, offset)),
-            Bias::Value(_) | Bias::None => {}
-        }
+        pointers.extend(bias);
         let first = pointers.len();
         pointers.extend(program.operands.iter().map(|o| (o.storage, o.base)));
         let in_place = (0..program.operands.len()).filter(|k| program.operands[*k].in_place);

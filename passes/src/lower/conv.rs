@@ -10,7 +10,7 @@ use super::window::Window;
 use super::winograd::Chosen;
 use super::{Lower, LowerError};
 use rectify_ir::graph::NodeId;
-use rectify_ir::kernel::{PackFormat, SourceOrder, WeightPack, WindowOp};
+use rectify_ir::kernel::{PackFormat, Picked, SourceOrder, WeightPack, WindowOp};
 use rectify_ir::op::ConvAttrs;
 
 /// How a contraction walks the channels of its input.
@@ -81,7 +81,7 @@ impl Lower<'_> {
             multiply_adds: products as u64,
             candidates: vec![],
         };
-        match self.winograd(id, a, &x, &call)? {
+        match self.winograd(id, a, &x, &[(&call, Picked::all(weight[0] as u32))])? {
             Chosen::Winograd => return Ok(()),
             Chosen::Direct(candidates) => call.candidates = candidates,
         }

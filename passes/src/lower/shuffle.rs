@@ -9,9 +9,10 @@ use super::conv::{Walk, image_output, step_width};
 use super::demand::conv_windows;
 use super::layout::{Layout, sizes};
 use super::operands::Lattice;
+use super::winograd::Chosen;
 use super::{Lower, LowerError};
 use rectify_ir::graph::{Graph, NodeId};
-use rectify_ir::kernel::{PackFormat, SourceOrder, WeightPack};
+use rectify_ir::kernel::{PackFormat, Picked, SourceOrder, WeightPack};
 use rectify_ir::op::{DepthMode, Op};
 
 /// The convolution whose only reader is this shuffle and that can write its result; `None` where they stay apart.
@@ -64,7 +65,7 @@ impl Lower<'_> {
             places: block * block,
             mode,
         };
-        let mut calls = Vec::new();
+        let (mut calls, mut picks) = (Vec::new(), Vec::new());
         for place in 0..block * block {
             let (row, column) = (place / block, place % block);
             let view = out
@@ -73,15 +74,8 @@ impl Lower<'_> {
                 .ok_or_else(|| self.unsupported(id, "its result cannot be strided"))?;
             let mut output = image_output(&view, 1, width);
             output.part = Some(Lattice { start: vec![row, column], step: vec![block, block] });
-            let weights = packer.place(place, true);
-            let weights = (self.pack(operands[1], weights.0), weights.1);
-            let bias = match operands.get(2) {
-                Some(bias) => {
-                    let (format, offset) = packer.place(place, false);
-                    Bias::Packed(self.pack(*bias, format), offset)
-                }
-                None => Bias::None,
-            };
+            let picked = packer.picked(place);
+            let bias = operands.get(2).map_or(Bias::None, |bias| Bias::Picked(*bias, picked));
             let products = view.shape().iter().product::<i64>() * weight[1..].iter().product::<i64>();
             calls.push(TileCall {
                 node: id,
@@ -91,11 +85,21 @@ impl Lower<'_> {
                 input_group: 0,
                 input_pixel: pixel.clone(),
                 steps: steps.clone(),
-                weights: Some(weights),
+                weights: None,
                 bias,
                 multiply_adds: products as u64,
                 candidates: vec![],
             });
+            picks.push(picked);
+        }
+        let pairs: Vec<_> = calls.iter().zip(picks).collect();
+        match self.winograd(conv, a, &x, &pairs)? {
+            Chosen::Winograd => return Ok(()),
+            Chosen::Direct(candidates) => calls[0].candidates = candidates,
+        }
+        for (place, call) in (0..).zip(&mut calls) {
+            let (format, offset) = packer.weights(place);
+            call.weights = Some((self.pack(operands[1], format), offset));
         }
         self.tile_calls(id, &calls, &out)
     }
@@ -116,13 +120,20 @@ struct Packer {
 }
 
 impl Packer {
-    /// The format of the weights or of the bias, and the byte offset of the place in the pack.
-    fn place(&self, place: i64, weights: bool) -> (PackFormat, i64) {
-        // Elements of one output channel in the order of the kernel's steps; one for a bias.
-        let rows: Vec<i64> = if weights { self.rows() } else { vec![0] };
-        let length = if weights { self.ins * self.taps } else { 1 };
-        // Channels of a place are adjacent, or as many apart as there are places. In the second case the places are
-        // told apart as if they were taps.
+    /// The channels of a place: adjacent, or as many apart as there are places.
+    fn picked(&self, place: i64) -> Picked {
+        let (first, step) = match self.mode {
+            DepthMode::Dcr => (place * self.outs, 1),
+            DepthMode::Crd => (place, self.places),
+        };
+        let of = self.places * self.outs;
+        Picked { of: of as u32, first: first as u32, step: step as u32, count: self.outs as u32 }
+    }
+
+    /// The format of the weights, and the byte offset of the place in the pack.
+    fn weights(&self, place: i64) -> (PackFormat, i64) {
+        let length = self.ins * self.taps;
+        // Channels that are apart: the places are told apart as if they were taps.
         let (groups, source, start) = match self.mode {
             DepthMode::Dcr => (self.places, length, 0),
             DepthMode::Crd => (1, self.places * length, place * length),
@@ -132,7 +143,7 @@ impl Packer {
             out_channels: self.outs as u32,
             in_channels: 1,
             source_taps: source as u32,
-            taps: rows.iter().map(|r| (start + r) as u32).collect(),
+            taps: self.rows().iter().map(|r| (start + r) as u32).collect(),
             order: SourceOrder::OutInTap,
             lanes: self.lanes,
             vectors: self.vectors,

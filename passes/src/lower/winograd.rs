@@ -3,14 +3,14 @@
 //! Estimates are cycles of one core of the target: products at a share of the multiply-add peak, or the weights'
 //! way from memory if that takes longer, and the transforms. They depend on sizes and the target's constants alone.
 
-use super::contract::{Bias, Family, TileCall, TileProgram};
+use super::contract::{Family, TileCall, TileProgram};
 use super::layout::sizes;
 use super::storage::DraftStep;
 use super::view::View;
 use super::{ConvPolicy, Lower, LowerError};
 use rectify_ir::graph::NodeId;
 use rectify_ir::kernel::{
-    Descriptor, Operand, PackFormat, Store, Stream, Tile, Winograd, WinogradArgs, WinogradPack,
+    Descriptor, PackFormat, Picked, Store, Stream, Tile, Winograd, WinogradArgs, WinogradPack,
 };
 use rectify_ir::op::ConvAttrs;
 use rectify_ir::plan::{Algorithm, Args, Candidate};
@@ -125,26 +125,25 @@ fn blocking(kernel: &Winograd, args: &WinogradArgs, target: &Target) -> (i64, i6
 }
 
 impl Lower<'_> {
-    /// Emits the convolution by Winograd's algorithm if that is chosen. Else returns the estimates, to show.
+    /// Emits the calls, which together are the convolution `conv`, by Winograd's algorithm if that is chosen. Else
+    /// returns the estimates, to show. All calls have the same sizes; each computes the picked channels.
     pub(super) fn winograd(
         &mut self,
-        id: NodeId,
+        conv: NodeId,
         a: &ConvAttrs,
         x: &View,
-        call: &TileCall,
+        calls: &[(&TileCall, Picked)],
     ) -> Result<Chosen, LowerError> {
-        let Some(problem) = self.winograd_problem(id, a, x, call) else { return Ok(Chosen::Direct(vec![])) };
-        let tile = |outputs| problem.tile(self.target, outputs);
-        let Family::Contract { tile: direct_tile, .. } = call.family else {
+        let Some((problem, direct_tile)) = self.winograd_problem(conv, a, x, calls) else {
             return Ok(Chosen::Direct(vec![]));
         };
-        let nanoseconds = |cycles: f64| (cycles / CYCLES_PER_NANOSECOND) as u64;
         let policy = self.policy;
-        let candidate = |algorithm, cycles| Candidate {
+        let candidate = |algorithm, cycles: f64| Candidate {
             algorithm,
-            nanoseconds: nanoseconds(cycles),
+            nanoseconds: (calls.len() as f64 * cycles / CYCLES_PER_NANOSECOND) as u64,
             refusal: policy.refuses(algorithm).map(str::to_string),
         };
+        let tile = |outputs| problem.tile(self.target, outputs);
         let mut candidates = vec![
             candidate(Algorithm::Direct, problem.direct(direct_tile)),
             candidate(Algorithm::WinogradF2, problem.winograd(2, tile(2))),
@@ -157,71 +156,93 @@ impl Lower<'_> {
             Algorithm::WinogradF4 => 4,
         };
         let tile = tile(i64::from(outputs));
-        // The program's per-channel operands are packed for this kernel's tile.
-        let mut call = call.clone();
-        call.output.width = i64::from(tile.vectors) * self.lanes;
-        match self.tile_program(&call, true, None)? {
-            Some(program) => {
-                self.emit_winograd(&call, x, &problem, outputs, tile, program, candidates)?;
-                Ok(Chosen::Winograd)
-            }
-            None => {
-                let refusal = "its epilogue has operands that cannot be addressed by pixel and channel";
-                for c in candidates.iter_mut().filter(|c| c.algorithm != Algorithm::Direct) {
-                    c.refusal = Some(refusal.to_string());
-                }
-                candidates.sort_by_key(|c| (c.refusal.is_some(), c.nanoseconds));
-                Ok(Chosen::Direct(candidates))
+        let mut programs = Vec::with_capacity(calls.len());
+        for (call, picked) in calls {
+            // The program's per-channel operands are packed for this kernel's tile.
+            let mut call = (*call).clone();
+            call.output.width = i64::from(tile.vectors) * self.lanes;
+            if let Some(program) = self.tile_program(&call, true, None)? {
+                programs.push((call, *picked, program));
             }
         }
+        if programs.len() < calls.len() {
+            let refusal = "its epilogue has operands that cannot be addressed by pixel and channel";
+            for c in candidates.iter_mut().filter(|c| c.algorithm != Algorithm::Direct) {
+                c.refusal = Some(refusal.to_string());
+            }
+            candidates.sort_by_key(|c| (c.refusal.is_some(), c.nanoseconds));
+            return Ok(Chosen::Direct(candidates));
+        }
+        let kernel = Kernel { conv, input: x, problem, outputs, tile, candidates };
+        for (call, picked, program) in programs {
+            self.emit_winograd(&kernel, &call, picked, program)?;
+        }
+        Ok(Chosen::Winograd)
     }
 
-    /// The convolution's sizes, if it is one that minimal filtering computes.
-    fn winograd_problem(&self, id: NodeId, a: &ConvAttrs, x: &View, call: &TileCall) -> Option<Problem> {
-        let weight = sizes(self.graph, self.graph.node(id).operands[1]);
+    /// The sizes of each call, and the tile of the direct convolution, if minimal filtering computes such ones.
+    fn winograd_problem(
+        &self,
+        conv: NodeId,
+        a: &ConvAttrs,
+        x: &View,
+        calls: &[(&TileCall, Picked)],
+    ) -> Option<(Problem, Tile)> {
+        let (call, picked) = calls.first()?;
+        let Family::Contract { tile, .. } = call.family else { return None };
+        let weights = self.graph.node(conv).operands[1];
+        let weight = sizes(self.graph, weights);
         let ones = |v: &[i64]| v.iter().all(|n| *n == 1);
+        let writes_blocks = |call: &TileCall| matches!(call.output.store(self.lanes), Some((Store::Vector, _)));
         let fits = weight[2..] == [3, 3]
             && ones(&a.stride)
             && ones(&a.dilation)
             && a.groups == 1
-            && self.layout.is_param(self.graph.node(id).operands[1])
+            && self.layout.is_param(weights)
             && self.is_blocked(x)
             && call.input_pixel.get(2) == Some(&(4 * self.lanes))
-            && matches!(call.output.store(self.lanes), Some((Store::Vector, _)));
-        let shape = call.output.view.shape();
-        fits.then(|| Problem {
+            && calls.iter().all(|(call, _)| writes_blocks(call));
+        let [images, _, rows, columns] = call.output.view.shape()[..] else { return None };
+        let problem = Problem {
             lanes: self.lanes,
             in_channels: weight[1],
-            out_channels: weight[0],
-            extents: [shape[0], shape[2], shape[3]],
-        })
+            out_channels: i64::from(picked.count),
+            extents: [images, rows, columns],
+        };
+        fits.then_some((problem, tile))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one decision")]
     fn emit_winograd(
         &mut self,
+        chosen: &Kernel<'_>,
         call: &TileCall,
-        x: &View,
-        problem: &Problem,
-        outputs: u8,
-        tile: Tile,
+        picked: Picked,
         program: TileProgram,
-        candidates: Vec<Candidate>,
     ) -> Result<(), LowerError> {
+        let Kernel { input: x, problem, outputs, tile, .. } = *chosen;
         let Some((_, results)) = call.output.store(self.lanes) else {
             return Err(self.unsupported(call.node, "its result cannot be addressed by pixel and channel"));
         };
-        let bias = match call.bias {
-            Bias::Value(value) if self.layout.is_param(value) => Some(value),
-            Bias::Value(_) | Bias::Packed(..) | Bias::None => None,
+        let weights = self.graph.node(chosen.conv).operands[1];
+        let pack = WinogradPack {
+            picked,
+            in_channels: problem.in_channels as u32,
+            outputs,
+            lanes: self.lanes as u8,
+            width: call.output.width as u32,
         };
-        let kinds: Vec<Operand> = program.operands.iter().map(|o| o.kind).collect();
+        let mut pointers = vec![
+            (call.output.view.storage, call.output.view.base),
+            call.input,
+            (self.pack(weights, PackFormat::Winograd(pack)), 0),
+        ];
+        pointers.extend(self.tile_bias(call));
         let kernel = Winograd {
             lanes: self.lanes as u8,
             outputs,
             tile,
-            bias: bias.is_some(),
-            operands: kinds,
+            bias: pointers.len() > 3,
+            operands: program.operands.iter().map(|o| o.kind).collect(),
             epilogue: program.program,
         };
         let stream =
@@ -237,23 +258,6 @@ impl Lower<'_> {
             operands: program.operands.iter().map(|o| stream(o.lanes.block, &o.lanes.pixel)).collect(),
         };
         (args.block, args.part) = blocking(&kernel, &args, self.target);
-        let pack = WinogradPack {
-            out_channels: problem.out_channels as u32,
-            in_channels: problem.in_channels as u32,
-            outputs,
-            lanes: self.lanes as u8,
-            width: call.output.width as u32,
-        };
-        let weights = self.graph.node(call.node).operands[1];
-        let mut pointers = vec![
-            (call.output.view.storage, call.output.view.base),
-            call.input,
-            (self.pack(weights, PackFormat::Winograd(pack)), 0),
-        ];
-        if let Some(bias) = bias {
-            let packed = self.channel_pack(bias, 1, problem.out_channels, call.output.width);
-            pointers.push((packed, 0));
-        }
         let first = pointers.len();
         pointers.extend(program.operands.iter().map(|o| (o.storage, o.base)));
         let in_place = (0..program.operands.len()).filter(|k| program.operands[*k].in_place);
@@ -268,10 +272,20 @@ impl Lower<'_> {
             fills: None,
             overwrites: false,
             kernel: Descriptor::Winograd(kernel),
-            candidates,
+            candidates: chosen.candidates.clone(),
         };
         self.draft.push(step)
     }
+}
+
+/// What all calls of a convolution share.
+struct Kernel<'a> {
+    conv: NodeId,
+    input: &'a View,
+    problem: Problem,
+    outputs: u8,
+    tile: Tile,
+    candidates: Vec<Candidate>,
 }
 
 /// What became of a convolution.

@@ -4,6 +4,7 @@
 //! source into its packed form through a small buffer per thread: there is never a second full copy.
 
 mod derive;
+mod piece;
 mod source;
 
 pub use source::{ParamError, Parameters, TensorStore};
@@ -156,14 +157,14 @@ fn fill(
                 PackSource::Value(value) => pieces.try_for_each(|(piece, source)| {
                     buffer.resize(source.len(), 0.0);
                     reader.read(*value, source.start, &mut buffer)?;
-                    pack.format.pack_piece(*group, piece, &buffer, packed);
+                    piece::pack(&pack.format, *group, piece, &buffer, packed);
                     Ok(())
                 }),
                 PackSource::Literal(literal) => {
                     for (piece, source) in pieces {
                         let values: Vec<f32> =
                             source.map(|i| literal.get_f64(i).unwrap_or(0.0) as f32).collect();
-                        pack.format.pack_piece(*group, piece, &values, packed);
+                        piece::pack(&pack.format, *group, piece, &values, packed);
                     }
                     Ok(())
                 }

@@ -1,10 +1,10 @@
 //! The inner loops: batches of random words turned into uniforms and normals, built for several vector widths.
 //!
-//! One source, three builds: the loops below are compiled for the base level, AVX2 and AVX-512 by LLVM's vectoriser and the
-//! best is picked at run time. All use only IEEE multiplication, addition, square root and integer operations, none of
-//! which the compiler contracts or reorders, so the builds agree bit for bit. Tests compare them.
+//! All use only IEEE multiplication, addition, square root and integer operations, so that the builds agree bit for bit.
+//! Tests compare them.
 
 use super::philox::{StreamKey, block};
+use crate::build::{Build, Width};
 
 /// Counters in one batch: 4 arrays of 256 words and 1024 floats stay in the L1 cache.
 const BATCH: usize = 256;
@@ -20,55 +20,17 @@ pub(super) enum Shape {
     Uniform { lo: f32, span: f32 },
 }
 
-/// The builds of the loops; a value above `Base` exists only where the CPU has the level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Build(Level);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
-    Base,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
 impl Build {
-    /// Every build this CPU can run, the widest last.
-    pub(super) fn available() -> impl Iterator<Item = Build> {
-        let mut levels = vec![Level::Base];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") {
-                levels.push(Level::Avx2);
-            }
-            if is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512bw")
-            {
-                levels.push(Level::Avx512);
-            }
-        }
-        levels.into_iter().map(Build)
-    }
-
-    /// The widest build this CPU can run.
-    pub(super) fn best() -> Build {
-        static BEST: std::sync::OnceLock<Build> = std::sync::OnceLock::new();
-        *BEST.get_or_init(|| Build::available().last().unwrap_or(Build(Level::Base)))
-    }
-
     /// Fills `out` with the elements of the counters from `counter` on; element `i` comes from counter `counter + i / 4`.
     pub(super) fn fill(self, shape: Shape, key: StreamKey, counter: u64, out: &mut [f32]) {
-        match self.0 {
-            Level::Base => fill(shape, key, counter, out),
+        match self.width() {
+            Width::Base => fill(shape, key, counter, out),
             #[cfg(target_arch = "x86_64")]
-            // Safety: `Build` values of this level are made in `available` after the features were detected.
-            Level::Avx2 => unsafe { fill_avx2(shape, key, counter, out) },
+            // Safety: a build of this width exists only where the features were detected.
+            Width::Avx2 => unsafe { fill_avx2(shape, key, counter, out) },
             #[cfg(target_arch = "x86_64")]
             // Safety: as above.
-            Level::Avx512 => unsafe { fill_avx512(shape, key, counter, out) },
+            Width::Avx512 => unsafe { fill_avx512(shape, key, counter, out) },
         }
     }
 

@@ -15,7 +15,8 @@ pub use philox::StreamKey;
 pub use stream::Stream;
 pub use truncated::truncated_std;
 
-use lanes::{Build, PER_COUNTER, Shape};
+use crate::build::Build;
+use lanes::{PER_COUNTER, Shape};
 use truncated::Truncated;
 
 /// A distribution whose elements are independent, as plain data.

@@ -27,7 +27,7 @@ mod pack;
 pub mod transform;
 
 pub use args::{Sizes, WinogradArgs, slot};
-pub use pack::WinogradPack;
+pub use pack::{Picked, WinogradPack};
 
 use super::tiles::{Operand, Store, TileShape};
 use super::{Illegal, Program, Tile, require};

@@ -8,7 +8,7 @@ use std::ops::Range;
 /// `[channel group][position][input channel, padded to lanes][width output channels]` of weights `[out, in, 3, 3]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WinogradPack {
-    pub out_channels: u32,
+    pub picked: Picked,
     pub in_channels: u32,
     /// As in the kernel: 2 or 4.
     pub outputs: u8,
@@ -17,25 +17,54 @@ pub struct WinogradPack {
     pub width: u32,
 }
 
+/// The output channels that a kernel computes: all of the source's, or evenly spaced ones for a place of a pixel shuffle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Picked {
+    /// Output channels of the source.
+    pub of: u32,
+    pub first: u32,
+    pub step: u32,
+    pub count: u32,
+}
+
+impl Picked {
+    pub fn all(channels: u32) -> Picked {
+        Picked { of: channels, first: 0, step: 1, count: channels }
+    }
+
+    fn channel(self, k: usize) -> usize {
+        self.first as usize + k * self.step as usize
+    }
+}
+
 const TAPS: usize = 9;
 /// Output channels that are transformed together; their f64 fill a few vector registers of any machine.
 const TOGETHER: usize = 8;
+/// Input channels whose results for all positions stay in the first level of cache until they are written.
+const CHUNK: usize = 4;
 
 impl WinogradPack {
     pub(in crate::kernel) fn validate(&self) -> Result<(), Illegal> {
-        require!(self.out_channels > 0 && self.in_channels > 0, "an empty Winograd pack");
+        let Picked { of, count, step, .. } = self.picked;
+        require!(count > 0 && step > 0 && self.in_channels > 0, "an empty Winograd pack");
+        let last = self.picked.channel(count as usize - 1);
+        require!(last < of as usize, "output channel {last} of the {of} of the source");
         require!(matches!(self.outputs, 2 | 4), "Winograd tiles of {0}x{0}", self.outputs);
         require!(self.lanes > 0 && self.width > 0, "an empty Winograd tile");
         Ok(())
     }
 
     pub fn groups(&self) -> usize {
-        (self.out_channels as usize).div_ceil(self.width as usize)
+        (self.picked.count as usize).div_ceil(self.width as usize)
     }
 
     pub fn group_len(&self) -> usize {
+        self.positions() * self.position_len()
+    }
+
+    fn positions(&self) -> usize {
         let n = self.outputs as usize + 2;
-        n * n * self.position_len()
+        n * n
     }
 
     /// Packed f32 of one position of a channel group.
@@ -44,52 +73,72 @@ impl WinogradPack {
     }
 
     pub fn source_len(&self) -> usize {
-        self.out_channels as usize * self.in_channels as usize * TAPS
+        self.picked.of as usize * self.in_channels as usize * TAPS
     }
 
     pub fn source_range(&self, group: usize) -> Range<usize> {
         let row = self.in_channels as usize * TAPS;
+        let channel = |k: usize| self.picked.channel(k);
         let first = group * self.width as usize;
-        first * row..(first + self.width as usize).min(self.out_channels as usize) * row
+        let end = (first + self.width as usize).min(self.picked.count as usize);
+        channel(first) * row..(channel(end - 1) + 1) * row
     }
 
+    /// Inlined with all that it calls, so that callers can build it for the vector widths of their machine.
+    #[inline(always)]
     pub(in crate::kernel) fn pack_group(&self, source: &[f32], packed: &mut [f32]) {
+        const ABSENT: &[f32; TAPS] = &[0.0; TAPS];
         let (inputs, width) = (self.in_channels as usize, self.width as usize);
-        let row = inputs * TAPS;
-        let channels = source.len() / row;
-        let position_len = self.position_len();
-        if channels < width || inputs * width < position_len {
-            packed.fill(0.0);
-        }
-        for input in 0..inputs {
-            for first in (0..channels).step_by(TOGETHER) {
-                let count = TOGETHER.min(channels - first);
-                let mut taps = [[0f64; TOGETHER]; TAPS];
-                for k in 0..count {
-                    let at = (first + k) * row + input * TAPS;
-                    for (tap, value) in taps.iter_mut().zip(&source[at..at + TAPS]) {
-                        tap[k] = f64::from(*value);
-                    }
+        let (row, step) = (inputs * TAPS, self.picked.step as usize);
+        // Of the picked channels, the source begins with the first and ends with the last.
+        let channels = (source.len() / row).div_ceil(step);
+        let (position_len, chunk_len) = (self.position_len(), CHUNK * width);
+        let mut chunk = vec![0.0f32; self.positions() * chunk_len];
+        for start in (0..position_len / width).step_by(CHUNK) {
+            let present = CHUNK.min(position_len / width - start);
+            for (k, input) in (start..start + present).enumerate() {
+                for first in (0..width).step_by(TOGETHER) {
+                    let kernels: [&[f32; TAPS]; TOGETHER] = std::array::from_fn(|out| {
+                        let at = (first + out) * step * row + input * TAPS;
+                        let real = first + out < channels && input < inputs;
+                        if real { source[at..].first_chunk().unwrap_or(ABSENT) } else { ABSENT }
+                    });
+                    let count = TOGETHER.min(width - first);
+                    self.transform(&kernels, count, &mut chunk[k * width + first..], chunk_len);
                 }
-                let mut position = input * width + first;
-                self.transform(&taps, |values| {
-                    for (to, value) in packed[position..position + count].iter_mut().zip(values) {
-                        *to = *value as f32;
-                    }
-                    position += position_len;
-                });
+            }
+            // Positions are far apart, often in the same set of the cache: each is written a run of lines at a time.
+            let (from, len) = (start * width, present * width);
+            for (position, values) in chunk.chunks_exact(chunk_len).enumerate() {
+                let at = position * position_len + from;
+                packed[at..at + len].copy_from_slice(&values[..len]);
             }
         }
     }
 
-    /// Hands over the transformed kernels position by position.
-    fn transform(&self, taps: &[[f64; TOGETHER]; TAPS], mut each: impl FnMut(&[f64; TOGETHER])) {
+    /// Writes `count` transformed kernels, positions `distance` apart.
+    #[inline(always)]
+    fn transform(
+        &self,
+        kernels: &[&[f32; TAPS]; TOGETHER],
+        count: usize,
+        mut to: &mut [f32],
+        distance: usize,
+    ) {
+        let taps: [[f64; TOGETHER]; TAPS] =
+            std::array::from_fn(|tap| std::array::from_fn(|k| f64::from(kernels[k][tap])));
         // Down the columns, then along the rows.
         let columns = [0, 1, 2].map(|c| kernel_row(self.outputs, [&taps[c], &taps[3 + c], &taps[6 + c]]));
         for k in 0..columns[0].1 {
-            let (row, count) =
-                kernel_row(self.outputs, [&columns[0].0[k], &columns[1].0[k], &columns[2].0[k]]);
-            row[..count].iter().for_each(&mut each);
+            let (row, n) = kernel_row(self.outputs, [&columns[0].0[k], &columns[1].0[k], &columns[2].0[k]]);
+            for values in &row[..n] {
+                let values = values.map(|value| value as f32);
+                match to.first_chunk_mut() {
+                    Some(whole) if count == TOGETHER => *whole = values,
+                    _ => to[..count].copy_from_slice(&values[..count]),
+                }
+                to = to.get_mut(distance..).unwrap_or_default();
+            }
         }
     }
 }
@@ -103,7 +152,7 @@ mod tests {
     #[test]
     fn corners_and_padding() {
         for (outputs, sign) in [(2u8, -1.0), (4, 1.0)] {
-            let pack = WinogradPack { out_channels: 10, in_channels: 5, outputs, lanes: 4, width: 8 };
+            let pack = WinogradPack { picked: Picked::all(10), in_channels: 5, outputs, lanes: 4, width: 8 };
             let format = PackFormat::Winograd(pack);
             format.validate().expect("legal");
             let source: Vec<f32> = (1..=format.source_len()).map(|v| v as f32).collect();
@@ -125,5 +174,19 @@ mod tests {
                 }
             }
         }
+    }
+    /// Every third channel, from the second one on, packs as a source of these channels alone.
+    #[test]
+    fn picked_channels_pack_alone() {
+        let picked = Picked { of: 12, first: 1, step: 3, count: 4 };
+        let pack = WinogradPack { picked, in_channels: 3, outputs: 4, lanes: 4, width: 4 };
+        let format = PackFormat::Winograd(pack);
+        format.validate().expect("legal");
+        let source: Vec<f32> = (0..format.source_len()).map(|v| (v as f32).sin()).collect();
+        let alone: Vec<f32> = [1, 4, 7, 10].iter().flat_map(|c| source[c * 27..(c + 1) * 27].to_vec()).collect();
+        let of_alone = PackFormat::Winograd(WinogradPack { picked: Picked::all(4), ..pack });
+        assert_eq!(format.pack(&source), of_alone.pack(&alone));
+        let beyond = WinogradPack { picked: Picked { first: 3, ..picked }, ..pack };
+        assert!(PackFormat::Winograd(beyond).validate().is_err());
     }
 }

@@ -45,6 +45,7 @@ pub fn output_matrix(outputs: u8) -> Vec<Vec<f64>> {
 
 /// A row of `G` along one axis of a kernel, for `W` kernels at once: 1, p, p² over the product of p's distances from
 /// the other finite points.
+#[inline(always)]
 pub(super) fn kernel_row<const W: usize>(outputs: u8, g: [&[f64; W]; 3]) -> ([[f64; W]; 6], usize) {
     let mut rows = [[0.0; W]; 6];
     let [g0, g1, g2] = g;
