@@ -456,6 +456,14 @@ fn winograd_fires() {
     ] {
         assert_eq!(winograd_steps(&format!("x: f32[{x}]"), &format!("x |> {op}")), 1, "{op}");
     }
+    // One for each place of the block, whose epilogue has an operand of the shuffled size.
+    for mode in ["dcr", "crd"] {
+        let body = format!(
+            "let a = x |> conv(16, kernel: 1)\nlet b = a |> conv(80, kernel: 3, pad: 1) |> depth_to_space(2, mode: {mode}) |> prelu\n\
+             (b + (x |> conv(80, kernel: 1) |> depth_to_space(2))) |> conv(4, kernel: 1)"
+        );
+        assert_eq!(winograd_steps("x: f32[2, 16, 6, 5]", &body), 4, "{mode}");
+    }
     let residual = "let a = x |> conv(16, kernel: 1)\n((a |> conv(16, kernel: 3, pad: 1)) + a) |> relu |> conv(4, kernel: 1)";
     assert_eq!(winograd_steps("x: f32[2, 16, 6, 5]", residual), 1);
 }

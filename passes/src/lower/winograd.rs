@@ -1,7 +1,10 @@
 //! The choice between direct convolution and Winograd's minimal filtering, and calls of the latter.
 //!
-//! Estimates are cycles of one core of the target: products at a share of the multiply-add peak, or the weights'
-//! way from memory if that takes longer, and the transforms. They depend on sizes and the target's constants alone.
+//! Estimates are cycles of one core: products at a share of the multiply-add peak, transforms, and the weights' way
+//! from memory. They depend on sizes and the target's constants alone. The constants are fitted to the layers of
+//! `benches/kernels.rs` at x86-64-v3 and v4 on a Zen 5 core at 4.2 GHz: direct convolutions of 14x14 and more
+//! take 0.98 to 1.1 times the estimate, F2 0.85 to 1.2 and F4 0.95 to 1.35 times, more where 32 channels or fewer leave
+//! the transforms the larger part. No choice there is more than 1.15 times slower than the best.
 
 use super::contract::{Family, TileCall, TileProgram};
 use super::layout::sizes;
@@ -17,24 +20,30 @@ use rectify_ir::plan::{Algorithm, Args, Candidate};
 use rectify_ir::target::Target;
 
 /// Cycles a nanosecond, to show estimates as time. The choice does not depend on it.
-const CYCLES_PER_NANOSECOND: f64 = 3.5;
-/// Multiply-add instructions a cycle.
+const CYCLES_PER_NANOSECOND: f64 = 4.2;
+/// Multiply-add instructions a cycle; without fused ones, half as many pairs.
 const MULTIPLY_ADDS: f64 = 2.0;
 /// Share of the peak that the products reach.
-const DIRECT_SHARE: f64 = 0.8;
-const WINOGRAD_SHARE: f64 = 0.8;
-/// Bytes of weights a cycle that come from beyond the second level of cache.
-const WEIGHT_BYTES: f64 = 5.0;
+const DIRECT_SHARE: f64 = 0.97;
+const WINOGRAD_SHARE: f64 = 0.82;
 /// Cycles of a transform for each vector of a tile: loads, stores and arithmetic, there and back to the scratch.
 const INPUT_CYCLES: f64 = 5.0;
-const OUTPUT_CYCLES: f64 = 5.0;
-/// Cycles to bring a vector of V or M from the second level of cache.
-const FAR_CYCLES: f64 = 2.0;
+const OUTPUT_CYCLES: f64 = 7.0;
+/// Cycles to find the place of a tile, twice, and to treat its edges.
+const TILE_CYCLES: f64 = 700.0;
+/// Bytes of weights a cycle from beyond the second level of cache. Direct convolutions hide them behind their products;
+/// of U, with fewer products for each byte, about half is waited for.
+const WEIGHT_BYTES: f64 = 8.0;
+const U_BYTES: f64 = 16.0;
+/// Cycles for each byte of U beyond those of the plain weights: a gain must pay for its memory and for packing.
+const KEPT_CYCLES: f64 = 0.03;
 
 /// Sizes of a 3x3 convolution of stride 1 in channel blocks.
 #[derive(Clone, Copy, Debug)]
 struct Problem {
     lanes: i64,
+    /// Multiply-adds of vectors a cycle.
+    rate: f64,
     in_channels: i64,
     out_channels: i64,
     /// Images, rows and columns of the output.
@@ -53,7 +62,7 @@ impl Problem {
         let outs = over(self.out_channels, width) * width;
         let pixels: i64 = self.extents.iter().product();
         let steps = pixels * depth * outs / self.lanes;
-        let products = steps as f64 / MULTIPLY_ADDS / DIRECT_SHARE;
+        let products = steps as f64 / self.rate / DIRECT_SHARE;
         products.max((4 * depth * outs) as f64 / WEIGHT_BYTES)
     }
 
@@ -66,15 +75,16 @@ impl Problem {
         let positions = (outputs + 2) * (outputs + 2);
         let height = i64::from(tile.pixels);
         let width = i64::from(tile.vectors) * self.lanes;
-        let tiles = over(self.tiles(outputs), height) * height;
+        let (real, tiles) = (self.tiles(outputs), over(self.tiles(outputs), height) * height);
         let ins = over(self.in_channels, self.lanes);
         let outs = over(self.out_channels, width) * i64::from(tile.vectors);
         let steps = positions * tiles * ins * self.lanes * outs;
-        let products = steps as f64 / MULTIPLY_ADDS / WINOGRAD_SHARE;
-        let weights = 4 * positions * ins * self.lanes * outs * self.lanes;
-        let moved = (positions * tiles) as f64;
-        let transforms = moved * (ins as f64 * INPUT_CYCLES + outs as f64 * OUTPUT_CYCLES);
-        products.max(weights as f64 / WEIGHT_BYTES) + transforms + moved * (ins + outs) as f64 * FAR_CYCLES
+        let products = steps as f64 / self.rate / WINOGRAD_SHARE;
+        let input = (positions * tiles * ins) as f64 * INPUT_CYCLES;
+        let output = (positions * real * outs) as f64 * OUTPUT_CYCLES;
+        let plain = 4 * ins * self.lanes * outs * self.lanes;
+        let weights = (positions * plain) as f64 / U_BYTES + ((positions - 9) * plain) as f64 * KEPT_CYCLES;
+        products + input + output + weights + real as f64 * TILE_CYCLES
     }
 
     /// The register tile that wastes least for so many tiles.
@@ -205,6 +215,7 @@ impl Lower<'_> {
         let [images, _, rows, columns] = call.output.view.shape()[..] else { return None };
         let problem = Problem {
             lanes: self.lanes,
+            rate: if self.target.fma { MULTIPLY_ADDS } else { MULTIPLY_ADDS / 2.0 },
             in_channels: weight[1],
             out_channels: i64::from(picked.count),
             extents: [images, rows, columns],
