@@ -2,8 +2,8 @@
 
 use crate::common::{Call, Random, UNTOUCHED, run_everywhere};
 use rectify_ir::kernel::{
-    Binary, ChannelPack, Descriptor, Operand, PackFormat, Program, Reg, Step, Stream, Tile, Unary, Winograd,
-    Picked, WinogradArgs, WinogradPack,
+    Binary, ChannelPack, Descriptor, Operand, PackFormat, Picked, Program, Reg, Step, Stream, Tile, Unary,
+    Winograd, WinogradArgs, WinogradPack,
 };
 
 struct Problem {

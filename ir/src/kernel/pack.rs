@@ -457,8 +457,7 @@ impl<'a> Lines<'a> {
         let mut square = [[0.0f32; SQUARE]; SQUARE];
         loop {
             let mut taken = [None; SQUARE];
-            let height =
-                columns.by_ref().take(SQUARE).zip(&mut taken).map(|(c, place)| *place = c).count();
+            let height = columns.by_ref().take(SQUARE).zip(&mut taken).map(|(c, place)| *place = c).count();
             if height == 0 {
                 return;
             }

@@ -203,7 +203,8 @@ impl Lower<'_> {
         let weights = self.graph.node(conv).operands[1];
         let weight = sizes(self.graph, weights);
         let ones = |v: &[i64]| v.iter().all(|n| *n == 1);
-        let writes_blocks = |call: &TileCall| matches!(call.output.store(self.lanes), Some((Store::Vector, _)));
+        let writes_blocks =
+            |call: &TileCall| matches!(call.output.store(self.lanes), Some((Store::Vector, _)));
         let fits = weight[2..] == [3, 3]
             && ones(&a.stride)
             && ones(&a.dilation)

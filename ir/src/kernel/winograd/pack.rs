@@ -183,7 +183,8 @@ mod tests {
         let format = PackFormat::Winograd(pack);
         format.validate().expect("legal");
         let source: Vec<f32> = (0..format.source_len()).map(|v| (v as f32).sin()).collect();
-        let alone: Vec<f32> = [1, 4, 7, 10].iter().flat_map(|c| source[c * 27..(c + 1) * 27].to_vec()).collect();
+        let alone: Vec<f32> =
+            [1, 4, 7, 10].iter().flat_map(|c| source[c * 27..(c + 1) * 27].to_vec()).collect();
         let of_alone = PackFormat::Winograd(WinogradPack { picked: Picked::all(4), ..pack });
         assert_eq!(format.pack(&source), of_alone.pack(&alone));
         let beyond = WinogradPack { picked: Picked { first: 3, ..picked }, ..pack };
