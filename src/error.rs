@@ -40,6 +40,9 @@ pub enum Error {
     Weights(#[from] WeightsError),
     #[error(transparent)]
     Parameter(#[from] ParamError),
+    /// A training run whose loss or values left all bounds.
+    #[error("training stopped at step {step}: {message}")]
+    Diverged { step: u64, message: String },
     /// An option that has no meaning here, or none yet.
     #[error("{message}")]
     Option { message: String, help: Option<String> },
@@ -76,7 +79,8 @@ impl Error {
             | Error::Data(_)
             | Error::Load(_)
             | Error::Weights(_)
-            | Error::Parameter(_) => Fault::Model,
+            | Error::Parameter(_)
+            | Error::Diverged { .. } => Fault::Model,
             Error::Sizes(BindError::Unbound { .. } | BindError::UnknownSymbol { .. }) => Fault::Usage,
             Error::Sizes(_) => Fault::Model,
             Error::Option { .. } => Fault::Usage,
@@ -90,6 +94,9 @@ impl Error {
         match self {
             Error::Data(e) => e.help.as_deref(),
             Error::Option { help, .. } => help.as_deref(),
+            Error::Diverged { .. } => {
+                Some("a lower rate, warm-up or gradient clipping may keep it within bounds")
+            }
             Error::Read { .. }
             | Error::Model(_)
             | Error::Format { .. }

@@ -16,7 +16,7 @@ const NET: &str = "model net(x: f32[N, 2, 8, 8]) -> (y: f32[N, 3]) {
 const MOMENTUM: Optimiser = Optimiser::Momentum { momentum: 0.9, decay: 5e-4 };
 
 fn method(loss: Loss, optimiser: Optimiser) -> Method {
-    Method { loss, optimiser, freeze: vec![] }
+    Method::new(loss, optimiser)
 }
 
 const CLASSES: Loss = Loss::CrossEntropy { smoothing: 0.1 };
@@ -42,15 +42,20 @@ fn numbers(shape: &[usize], values: impl IntoIterator<Item = f32>) -> interp::Te
 
 #[test]
 fn steps_are_those_of_the_interpreter() {
-    for optimiser in [MOMENTUM, Optimiser::CaffeMomentum { momentum: 0.9, decay: 5e-4 }] {
+    let adamw = Optimiser::AdamW { beta1: 0.9, beta2: 0.99, epsilon: 1e-3, decay: 0.01 };
+    let caffe = Optimiser::CaffeMomentum { momentum: 0.9, decay: 5e-4 };
+    for (optimiser, clip, decay_all) in
+        [(MOMENTUM, Some(0.5), false), (caffe, None, false), (adamw, None, true)]
+    {
         let model = Model::parse(NET).unwrap();
         let (x, labels) = batch([6, 2, 8, 8], 3);
         let compiler = model.compiler().seed(5).threads(1);
-        let mut trainer = Trainer::new(&compiler, &method(CLASSES, optimiser), x.shape()).unwrap();
+        let method = Method { clip, decay_all, ..method(CLASSES, optimiser) };
+        let mut trainer = Trainer::new(&compiler, &method, x.shape()).unwrap();
 
         let sizes = [("N".to_owned(), 6)].into_iter().collect();
         let bound = rectify_ir::bind::bind(model.graph(), &sizes).unwrap();
-        let recipe = Recipe { loss: CLASSES, optimiser, frozen: &|_| false };
+        let recipe = Recipe { loss: CLASSES, optimiser, clip, decay_all, frozen: &|_| false };
         let step = training_step(&bound, &recipe).unwrap();
         let mut all = Tensors::new();
         for state in &step.state {
@@ -61,7 +66,12 @@ fn steps_are_those_of_the_interpreter() {
         }
         all.insert("x".into(), numbers(x.shape(), x.view().to_f32_vec()));
         all.insert("labels".into(), numbers(&[6], labels.view().to_f32_vec()));
-        for rate in [0.1, 0.1, 0.02] {
+        for (t, rate) in [(1, 0.1), (2, 0.1), (3, 0.02)] {
+            for (name, beta) in [("first_correction", 0.9f64), ("second_correction", 0.99)] {
+                if optimiser == adamw {
+                    all.insert(name.into(), numbers(&[], [(1.0 / (1.0 - beta.powi(t))) as f32]));
+                }
+            }
             all.insert("rate".into(), numbers(&[], [rate as f32]));
             let mut known =
                 |g: &rectify::Graph, id| interp::known_param(g, id).ok_or_else(|| "unknown".to_owned());
@@ -69,6 +79,12 @@ fn steps_are_those_of_the_interpreter() {
             let got = trainer.step(x.view(), labels.view(), rate).unwrap();
             assert!((got.loss - want["loss"].to_f64()[0]).abs() < 1e-5, "{got:?}");
             assert_eq!(got.correct, Some(want["correct"].to_f64()[0]));
+            let norm = want.get("gradient_norm").map(|norm| norm.to_f64()[0]);
+            assert!(
+                got.gradient_norm.is_some() == clip.is_some() && norm.is_none_or(|n| n > 0.5),
+                "{norm:?}"
+            );
+            assert!((got.gradient_norm.unwrap_or(0.0) - norm.unwrap_or(0.0)).abs() < 1e-4);
             for state in &step.state {
                 all.insert(state.input.to_string(), want.remove(&*state.output).unwrap());
             }

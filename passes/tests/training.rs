@@ -14,8 +14,8 @@ const MODEL: &str = "model t(x: f32[6, 1, 5, 5]) {
 const PLAIN: Optimiser = Optimiser::Momentum { momentum: 0.0, decay: 0.0 };
 
 fn step(text: &str, loss: Loss, optimiser: Optimiser, frozen: &dyn Fn(&str) -> bool) -> TrainingStep {
-    let step =
-        training_step(&graph(text), &Recipe { loss, optimiser, frozen }).unwrap_or_else(|e| panic!("{e}"));
+    let step = training_step(&graph(text), &Recipe { loss, optimiser, clip: None, decay_all: false, frozen })
+        .unwrap_or_else(|e| panic!("{e}"));
     rectify_ir::verify::verify(&step.graph).unwrap_or_else(|e| panic!("{e:?}\n{}", step.graph));
     step
 }
@@ -196,7 +196,9 @@ fn dropout_multiplies_by_its_mask() {
 #[test]
 fn what_cannot_be_trained_says_why() {
     let ask = |text: &str, loss, frozen: &dyn Fn(&str) -> bool| {
-        training_step(&graph(text), &Recipe { loss, optimiser: PLAIN, frozen }).unwrap_err().to_string()
+        training_step(&graph(text), &Recipe { loss, optimiser: PLAIN, clip: None, decay_all: false, frozen })
+            .unwrap_err()
+            .to_string()
     };
     let two = "model t(x: f32[2, 3]) { (relu(x), x + 1) }";
     assert!(ask(two, Loss::SquaredError, &|_| false).contains("one output, but this one has 2"));

@@ -21,7 +21,7 @@ use rectify_ir::DType;
 
 pub use check::{Expected, Mismatch, WeightsError, check_names, nearest};
 pub use decode::to_f32 as decode_f32;
-pub use save::{SaveEntry, Source, save_safetensors};
+pub use save::{SaveEntry, Source, save_safetensors, save_safetensors_durably, write_durably};
 
 use crate::tensor::{Tensor, element_count};
 
@@ -30,6 +30,7 @@ pub struct WeightFile {
     path: PathBuf,
     content: Content,
     tensors: BTreeMap<String, Stored>,
+    metadata: BTreeMap<String, String>,
 }
 
 /// The bytes of a file.
@@ -121,16 +122,21 @@ impl WeightFile {
 
     fn read(path: &Path, content: Content) -> Result<WeightFile, LoadError> {
         let bytes = content.bytes();
-        let tensors = if npz::is_npz(bytes) {
-            npz::read(bytes)
+        let read = if npz::is_npz(bytes) {
+            npz::read(bytes).map(|tensors| (tensors, BTreeMap::new()))
         } else if npz::is_npy(bytes) {
             let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-            npz::read_single(&name, bytes).map(|tensor| BTreeMap::from([(name, tensor)]))
+            npz::read_single(&name, bytes).map(|tensor| (BTreeMap::from([(name, tensor)]), BTreeMap::new()))
         } else {
             safetensors::read(bytes)
         };
-        let tensors = tensors.map_err(|fault| fault.at(path))?;
-        Ok(WeightFile { path: path.to_owned(), content, tensors })
+        let (tensors, metadata) = read.map_err(|fault| fault.at(path))?;
+        Ok(WeightFile { path: path.to_owned(), content, tensors, metadata })
+    }
+
+    /// Pairs of strings that a safetensors file has beside its tensors; other formats have none.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
     }
 
     pub fn path(&self) -> &Path {

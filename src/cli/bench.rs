@@ -136,7 +136,7 @@ fn measure_training(args: &Args) -> Result<Measured, Failure> {
         )));
     };
     let optimiser = Optimiser::Momentum { momentum: 0.9, decay: 5e-4 };
-    let method = Method { loss: Loss::CrossEntropy { smoothing: 0.0 }, optimiser, freeze: vec![] };
+    let method = Method::new(Loss::CrossEntropy { smoothing: 0.0 }, optimiser);
     let progress = Progress::spinner("compiling");
     let mut trainer = Trainer::new(&compiler, &method, input.shape())?;
     drop(progress);

@@ -24,6 +24,7 @@ mod ops;
 mod progress;
 mod run;
 mod table;
+mod train;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use failure::Failure;
@@ -69,6 +70,8 @@ enum Command {
     Init(init::Args),
     /// Predict and measure the size of signals and gradients, layer by layer
     Lint(lint::Args),
+    /// Train a model on a data set
+    Train(train::Args),
     /// List the operations of the language
     Ops(ops::Args),
     /// Show what this machine has and how fast it is
@@ -134,6 +137,7 @@ fn dispatch(command: Command, format: ErrorFormat) -> Outcome {
         Command::Fmt(args) => fmt::run(&args, format),
         Command::Init(args) => init::run(&args, format),
         Command::Lint(args) => lint::run(&args, format),
+        Command::Train(args) => train::run(&args),
         Command::Ops(args) => ops::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Compare(args) => compare::run(&args),

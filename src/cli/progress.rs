@@ -1,5 +1,6 @@
 //! What a long command is doing, on stderr, once it takes longer than a second and only on a terminal.
 
+use super::failure::note;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -52,6 +53,16 @@ impl Progress {
 
     pub fn advance(&self, steps: u64) {
         self.bar.inc(steps);
+    }
+
+    /// Says what is being done now.
+    pub fn say(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+    }
+
+    /// Writes a line that stays.
+    pub fn print(&self, line: &str) {
+        self.bar.suspend(|| note(line));
     }
 }
 

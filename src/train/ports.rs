@@ -26,6 +26,11 @@ enum Sink {
     State(usize),
 }
 
+/// A bug: graphs of this module have the outputs that it expects.
+pub(super) fn unknown_output(what: &str) -> Error {
+    Error::internal("training", format!("outputs that nobody asked for: {what}"))
+}
+
 /// The ports of a step in the plan's order, and the numbers at those of rank 0.
 pub(super) struct Ports {
     feeds: Vec<Feed>,
@@ -40,7 +45,7 @@ const LABELS: &str = "labels";
 const TARGET: &str = "target";
 pub(super) const RATE: &str = "rate";
 /// Inputs of a step beside the model's own.
-pub(super) const RESERVED: [&str; 3] = [LABELS, TARGET, RATE];
+pub(super) const RESERVED: [&str; 5] = [LABELS, TARGET, RATE, "first_correction", "second_correction"];
 
 impl Ports {
     /// `input` is the name of the model's own input.
@@ -71,7 +76,7 @@ impl Ports {
         let results =
             plan.outputs.iter().zip(&sinks).filter(|(_, s)| matches!(s, Sink::Number(_))).map(|(p, _)| p);
         match numbers.chain(results).find(|port| !port.shape.is_empty()) {
-            Some(port) => Err(Error::internal("training", format!("{} is no number", port.name))),
+            Some(port) => Err(unknown_output(&port.name)),
             None => Ok(Ports { feeds, sinks, given, found }),
         }
     }

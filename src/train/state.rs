@@ -1,6 +1,7 @@
 //! What a training step hands to the next one: parameters, velocities, running statistics.
 
 use crate::error::Error;
+use rectify_ir::DType;
 use rectify_ir::graph::Graph;
 use rectify_passes::training::{Start, State};
 use rectify_runtime::packs::Parameters;
@@ -21,6 +22,10 @@ impl States {
         let sources = folded.params();
         for state in &list {
             let shape = state.ty.const_shape().unwrap_or_default();
+            if state.ty.dtype != DType::F32 {
+                let message = format!("training is in f32, but `{}` is {}", state.input, state.ty.dtype);
+                return Err(Error::Unsupported { name: folded.name.clone(), message });
+            }
             let mut values = vec![0f32; shape.iter().product()];
             if let Start::Parameter(_) = state.start {
                 let named =
@@ -38,6 +43,26 @@ impl States {
 
     pub fn index(&self, matches: impl Fn(&State) -> bool) -> Option<usize> {
         self.list.iter().position(matches)
+    }
+
+    pub fn now(&self) -> &[Tensor] {
+        &self.now
+    }
+
+    /// To fill with other values of the same shapes.
+    pub fn now_mut(&mut self) -> &mut [Tensor] {
+        &mut self.now
+    }
+
+    pub fn list(&self) -> &[State] {
+        &self.list
+    }
+
+    /// The first in the model's order of the present values that are not finite.
+    pub fn broken(&self) -> Option<&str> {
+        let finite = |t: &Tensor| t.as_slice::<f32>().is_ok_and(|v| v.iter().all(|v| v.is_finite()));
+        let at = self.now.iter().position(|t| !finite(t))?;
+        Some(&self.list[at].input)
     }
 
     /// What a step reads, and where it writes.

@@ -2,32 +2,51 @@
 
 use super::glob;
 use super::mask::MaskDraw;
+use super::measure::{Predictor, SignalProbe};
 use super::ports::{Ports, RATE, RESERVED};
 use super::program::Program;
 use super::state::States;
 use super::target::Expected;
-use crate::compiler::Compiler;
+use crate::compiler::{Compiler, Options};
 use crate::error::Error;
+use crate::model::Model;
 use crate::specialise::CompileTimes;
 use rectify_ir::bind::{bind, solve};
 use rectify_ir::graph::Graph;
 use rectify_ir::plan::Plan;
 use rectify_passes as passes;
-use rectify_passes::training::{Loss, Optimiser, Recipe, Start, TrainingError, TrainingStep, training_step};
+use rectify_passes::training::{Loss, Optimiser, Recipe, TrainingError, TrainingStep, training_step};
 use rectify_runtime::TensorView;
+use rectify_runtime::packs::Parameters;
 use rectify_runtime::profile::StepTime;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What is minimised, how, and which parameters keep their values.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Method {
     pub loss: Loss,
     pub optimiser: Optimiser,
+    /// Gradients are scaled down so that the norm over all of them is this at most.
+    pub clip: Option<f64>,
+    /// Whether slopes, biases and parameters of normalisations decay as weights do.
+    pub decay_all: bool,
     /// Parameters whose full names match one of these patterns stay as they are: `*` stands for any text, `?` for one
     /// character.
     pub freeze: Vec<String>,
+}
+
+impl Method {
+    /// Without clipping, every parameter free, weights alone decaying.
+    pub fn new(loss: Loss, optimiser: Optimiser) -> Method {
+        Method { loss, optimiser, clip: None, decay_all: false, freeze: Vec::new() }
+    }
+
+    pub(super) fn frozen(&self, name: &str) -> bool {
+        self.freeze.iter().any(|p| glob::matches(p, name))
+    }
 }
 
 /// What a step found before it moved the parameters.
@@ -37,19 +56,29 @@ pub struct Outcome {
     pub loss: f64,
     /// Of a cross-entropy: how many rows have their label's logit as the greatest.
     pub correct: Option<f64>,
+    /// With clipping: the norm over all gradients before it.
+    pub gradient_norm: Option<f64>,
 }
 
 /// A model in training at one batch size: forward pass, loss, gradients and update as one compiled graph, and the values
 /// that it moves. Results have the same bits for every number of threads.
 pub struct Trainer {
+    pub(super) method: Method,
+    /// The compiler's model and options, for the graphs that are compiled later.
+    source: (Model, Options),
+    /// At the sizes of the batch, initialisations resolved.
+    pub(super) model: Graph,
+    pub(super) parameters: Parameters,
     program: Program,
     ports: Ports,
     masks: Vec<MaskDraw>,
-    states: States,
+    pub(super) states: States,
     /// Name and shape of the model's input.
-    input: (Arc<str>, Vec<usize>),
-    expected: Expected,
-    steps: u64,
+    pub(super) input: (Arc<str>, Vec<usize>),
+    pub(super) expected: Expected,
+    pub(super) steps: u64,
+    pub(super) predictor: Option<Box<Predictor>>,
+    pub(super) probe: Option<Box<SignalProbe>>,
     /// Time before the compilation: gradients, and values of parameters.
     prepared: Duration,
 }
@@ -69,8 +98,8 @@ impl Trainer {
         let (input, model) = sized(&folded, compiler, shape)?;
         let output = model.outputs.first().and_then(|o| model.ty(o.value).const_shape()).unwrap_or_default();
         let expected = Expected::new(method.loss, output)?;
-        let frozen = |name: &str| method.freeze.iter().any(|p| glob::matches(p, name));
-        let recipe = Recipe { loss: method.loss, optimiser: method.optimiser, frozen: &frozen };
+        let Method { loss, optimiser, clip, decay_all, .. } = *method;
+        let recipe = Recipe { loss, optimiser, clip, decay_all, frozen: &|name| method.frozen(name) };
         let refuse =
             |e: TrainingError| Error::Unsupported { name: model.name.clone(), message: e.to_string() };
         let TrainingStep { graph, state, masks } = training_step(&model, &recipe).map_err(refuse)?;
@@ -78,10 +107,28 @@ impl Trainer {
         let draw = |mask| MaskDraw::new(mask, parameters.seed());
         let masks: Vec<MaskDraw> = masks.into_iter().map(draw).collect::<Result<_, _>>()?;
         let prepared = start.elapsed();
-        let program = Program::new(compiler, graph, parameters)?;
+        let program = Program::new(compiler, graph, parameters.clone())?;
         let ports = Ports::new(program.plan(), &input, &states, &masks)?;
-        let input = (input, shape.to_vec());
-        Ok(Trainer { program, ports, masks, states, input, expected, steps: 0, prepared })
+        Ok(Trainer {
+            method: method.clone(),
+            source: (compiler.model().clone(), compiler.options.clone()),
+            model,
+            parameters,
+            program,
+            ports,
+            masks,
+            states,
+            input: (input, shape.to_vec()),
+            expected,
+            steps: 0,
+            predictor: None,
+            probe: None,
+            prepared,
+        })
+    }
+
+    pub(super) fn compiler(&self) -> Compiler<'_> {
+        self.source.0.compiler().with_options(self.source.1.clone())
     }
 
     /// One step at this learning rate, on inputs with the labels of a cross-entropy (`u32`, one a row) or with targets of
@@ -95,15 +142,15 @@ impl Trainer {
         target: TensorView<'_>,
         rate: f64,
     ) -> Result<Outcome, Error> {
-        if inputs.shape() != self.input.1 {
-            let (name, want) = &self.input;
-            let message =
-                format!("the input `{name}` of this training step is {want:?}, not {:?}", inputs.shape());
-            return Err(Error::tensor(message));
-        }
-        inputs.as_slice::<f32>()?;
+        self.check_inputs(inputs)?;
         let target = self.expected.bytes(target)?;
         self.ports.set(RATE, rate);
+        if let Optimiser::AdamW { beta1, beta2, .. } = self.method.optimiser {
+            // Steps beyond the integers of f64 leave the powers at 0, where they are long before.
+            let correction = |beta: f64| 1.0 / (1.0 - beta.powf((self.steps + 1) as f64));
+            self.ports.set("first_correction", correction(beta1));
+            self.ports.set("second_correction", correction(beta2));
+        }
         for mask in &mut self.masks {
             mask.draw(self.steps)?;
         }
@@ -112,7 +159,18 @@ impl Trainer {
         self.states.swap();
         self.steps += 1;
         let loss = self.ports.get("loss").unwrap_or(f64::NAN);
-        Ok(Outcome { loss, correct: self.ports.get("correct") })
+        let (correct, gradient_norm) = (self.ports.get("correct"), self.ports.get("gradient_norm"));
+        Ok(Outcome { loss, correct, gradient_norm })
+    }
+
+    pub(super) fn check_inputs(&self, inputs: TensorView<'_>) -> Result<(), Error> {
+        if inputs.shape() != self.input.1 {
+            let ((name, want), got) = (&self.input, inputs.shape());
+            return Err(Error::tensor(format!(
+                "the input `{name}` of this training step is {want:?}, not {got:?}"
+            )));
+        }
+        Ok(inputs.as_slice::<f32>().map(|_| ())?)
     }
 
     /// Steps taken so far.
@@ -122,7 +180,7 @@ impl Trainer {
 
     /// Parameters that move, by their full names, in the model's order; running statistics among them.
     pub fn parameters(&self) -> impl Iterator<Item = (&str, TensorView<'_>)> {
-        let parameters = self.states.iter().filter(|(s, _)| matches!(s.start, Start::Parameter(_)));
+        let parameters = self.states.iter().filter(|(s, _)| s.is_parameter());
         parameters.map(|(s, values)| (&*s.input, values))
     }
 

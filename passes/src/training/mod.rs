@@ -6,21 +6,28 @@
 //! Requires: a typed graph at known sizes, nothing fused. Leaves: a typed graph that goes through the passes like any other.
 //!
 //! Batch normalisation takes the statistics of the batch and moves its running ones; dropout multiplies by a mask that is
-//! an input, so that its draws are the caller's. Slopes, biases and parameters of normalisations do not decay.
+//! an input, so that its draws are the caller's. Slopes, biases and parameters of normalisations do not decay unless asked to.
+//!
+//! [`evaluation`] is the model on the same parameters as inputs, and [`signals`] measures what passes through its layers.
 
 mod forward;
 mod loss;
+mod signals;
 mod update;
+
+pub use signals::{Signals, signals};
 
 use crate::gradient::{GradientError, pullback};
 use rectify_ir::graph::{Graph, Output, Value};
 use rectify_ir::op::Source;
 use rectify_ir::shape::ShapeError;
 use rectify_ir::types::TensorType;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What is minimised.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Loss {
     /// Mean over rows of the cross-entropy of softmax(logits [N, K]) with the input `labels [N]`, which holds class
     /// numbers as floats. `smoothing` of the weight is spread over all classes.
@@ -31,19 +38,28 @@ pub enum Loss {
     AbsoluteError,
 }
 
-/// How parameters move, with g the gradient plus `decay` times the parameter.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// How parameters move. With momentum, g is the gradient plus `decay` times the parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Optimiser {
     /// v ← momentum · v + rate · g, w ← w − v: steps that were taken at an earlier rate go on at it. The paper's and Caffe's.
     CaffeMomentum { momentum: f64, decay: f64 },
     /// v ← momentum · v + g, w ← w − rate · v: a new rate holds for old steps too. torch's.
     Momentum { momentum: f64, decay: f64 },
+    /// m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², w ← w − rate · (m c₁ / (√(v c₂) + ε) + decay · w), with
+    /// c₁ = 1 / (1 − β₁ᵗ) and c₂ = 1 / (1 − β₂ᵗ) at step t, counted from 1, as the inputs `first_correction` and
+    /// `second_correction` (Loshchilov and Hutter 2019).
+    AdamW { beta1: f64, beta2: f64, epsilon: f64, decay: f64 },
 }
 
 /// A step's loss, optimiser, and the parameters that keep their values.
 pub struct Recipe<'a> {
     pub loss: Loss,
     pub optimiser: Optimiser,
+    /// Gradients are scaled down so that the norm over all of them is this at most.
+    pub clip: Option<f64>,
+    /// Whether slopes, biases and parameters of normalisations decay as weights do.
+    pub decay_all: bool,
     pub frozen: &'a dyn Fn(&str) -> bool,
 }
 
@@ -64,6 +80,13 @@ pub struct State {
     pub start: Start,
 }
 
+impl State {
+    /// Whether it belongs to the model, as weights and running statistics do, and not to the optimiser.
+    pub fn is_parameter(&self) -> bool {
+        matches!(self.start, Start::Parameter(_))
+    }
+}
+
 /// A dropout's mask: an input whose elements are 0 with probability `p`, else 1 / (1 − p).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mask {
@@ -73,7 +96,8 @@ pub struct Mask {
 }
 
 /// A training step. Beside the model's inputs the graph has `labels` or `target`, `rate` of rank 0, states and masks;
-/// its outputs are `loss`, for a cross-entropy `correct` (rows whose label has the greatest logit), and the new states.
+/// its outputs are `loss`, for a cross-entropy `correct` (rows whose label has the greatest logit), with clipping
+/// `gradient_norm` (before it), and the new states.
 #[derive(Clone, Debug)]
 pub struct TrainingStep {
     pub graph: Graph,
@@ -119,7 +143,15 @@ pub fn training_step(model: &Graph, recipe: &Recipe<'_>) -> Result<TrainingStep,
     graph.outputs.push(Output { name: "loss".into(), value: loss });
     graph.outputs.extend(correct.map(|value| Output { name: "correct".into(), value }));
     graph.outputs.extend(outputs);
-    update::add(&mut graph, recipe.optimiser, &trained, &gradients, &mut state)?;
+    update::add(&mut graph, recipe, &trained, gradients, &mut state)?;
     graph.remove_dead();
     Ok(TrainingStep { graph, state, masks })
+}
+
+/// The model as it is, with the parameters that a training step moves as inputs of their names.
+pub fn evaluation(model: &Graph, frozen: &dyn Fn(&str) -> bool) -> Graph {
+    let mut graph = model.clone();
+    graph.doc = String::new();
+    update::parameters_as_inputs(&mut graph, frozen, &mut Vec::new());
+    graph
 }

@@ -16,13 +16,14 @@ const MOST_DIMS: usize = 32;
 /// Bytes of the header's length at the beginning of the file.
 const LENGTH_BYTES: usize = 8;
 
-/// The tensors of a whole safetensors file.
-pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, Stored>, Fault> {
+/// The tensors of a whole safetensors file, and the pairs of strings in its header.
+pub(super) fn read(bytes: &[u8]) -> Result<(BTreeMap<String, Stored>, BTreeMap<String, String>), Fault> {
     let header = header(bytes)?;
     let data_start = LENGTH_BYTES + header.len();
     let (_, metadata) =
         SafeTensors::read_metadata(bytes).map_err(|error| explain(error, header, bytes.len()))?;
-    metadata
+    let pairs = metadata.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+    let tensors = metadata
         .tensors()
         .into_iter()
         .map(|(name, info)| {
@@ -40,7 +41,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, Stored>, Fault> {
             }
             Ok((name, Stored { dtype, shape, place: Stowage::Plain(range) }))
         })
-        .collect()
+        .collect::<Result<_, Fault>>()?;
+    Ok((tensors, pairs))
 }
 
 /// The header's text, if the file is as long as its first bytes say.

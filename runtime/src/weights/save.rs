@@ -39,6 +39,31 @@ pub fn save_safetensors(
     entries: &mut [SaveEntry<'_>],
     metadata: &[(&str, &str)],
 ) -> io::Result<()> {
+    write_tensors(path, entries, metadata)?.finish(path)
+}
+
+/// As [`save_safetensors`], and on the disk when it returns: after a failure of the machine too, `path` holds the old
+/// contents or the new ones.
+pub fn save_safetensors_durably(
+    path: &Path,
+    entries: &mut [SaveEntry<'_>],
+    metadata: &[(&str, &str)],
+) -> io::Result<()> {
+    write_tensors(path, entries, metadata)?.finish_durably(path)
+}
+
+/// Puts a file with these contents in place as [`save_safetensors_durably`] does.
+pub fn write_durably(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut unfinished = Unfinished::create(path)?;
+    unfinished.file.write_all(contents)?;
+    unfinished.finish_durably(path)
+}
+
+fn write_tensors(
+    path: &Path,
+    entries: &mut [SaveEntry<'_>],
+    metadata: &[(&str, &str)],
+) -> io::Result<Unfinished> {
     let header = header(entries, metadata)?;
     let unfinished = Unfinished::create(path)?;
     let mut to = BufWriter::with_capacity(PIECE, &unfinished.file);
@@ -49,7 +74,7 @@ pub fn save_safetensors(
     }
     to.flush()?;
     drop(to);
-    unfinished.finish(path)
+    Ok(unfinished)
 }
 
 fn header(entries: &[SaveEntry<'_>], metadata: &[(&str, &str)]) -> io::Result<String> {
@@ -82,7 +107,9 @@ fn header(entries: &[SaveEntry<'_>], metadata: &[(&str, &str)]) -> io::Result<St
     let metadata: std::collections::HashMap<_, _> = metadata.collect();
     let metadata = (!metadata.is_empty()).then_some(metadata);
     let header = Metadata::new(metadata, tensors).map_err(io::Error::other)?;
-    let mut text = serde_json::to_string(&header).map_err(io::Error::other)?;
+    // By way of a value, whose keys are sorted: the same tensors make the same file.
+    let header = serde_json::to_value(&header).map_err(io::Error::other)?;
+    let mut text = header.to_string();
     // Data begins at a multiple of 64 bytes, so that mapped tensors are aligned if their sizes are.
     let end = (8 + text.len()).next_multiple_of(64);
     text.extend(std::iter::repeat_n(' ', end - 8 - text.len()));
@@ -127,10 +154,18 @@ impl Unfinished {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not the path of a file"))?;
         let mut name = stem.to_owned();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        name.push(format!(".{}-{number}.safetensors.tmp", std::process::id()));
+        name.push(format!(".{}-{number}.tmp", std::process::id()));
         let path = target.with_file_name(name);
         let file = File::options().write(true).create_new(true).open(&path)?;
         Ok(Unfinished { file, path, finished: false })
+    }
+
+    fn finish_durably(self, target: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        self.finish(target)?;
+        // The new name is an entry of the folder, which has to reach the disk too.
+        let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
     }
 
     fn finish(mut self, target: &Path) -> io::Result<()> {
