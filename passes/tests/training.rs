@@ -4,7 +4,9 @@ mod support;
 
 use rectify_ir::interp::{Tensor, Tensors, eval};
 use rectify_ir::testing::random_param;
-use rectify_passes::training::{Loss, Optimiser, Recipe, Start, TrainingStep, training_step};
+use rectify_passes::training::{
+    Loss, Optimiser, Recipe, Start, TrainingStep, evaluation, signals, training_step,
+};
 use support::graph;
 
 const MODEL: &str = "model t(x: f32[6, 1, 5, 5]) {
@@ -14,8 +16,11 @@ const MODEL: &str = "model t(x: f32[6, 1, 5, 5]) {
 const PLAIN: Optimiser = Optimiser::Momentum { momentum: 0.0, decay: 0.0 };
 
 fn step(text: &str, loss: Loss, optimiser: Optimiser, frozen: &dyn Fn(&str) -> bool) -> TrainingStep {
-    let step = training_step(&graph(text), &Recipe { loss, optimiser, clip: None, decay_all: false, frozen })
-        .unwrap_or_else(|e| panic!("{e}"));
+    by_recipe(text, &Recipe { loss, optimiser, clip: None, decay_all: false, frozen })
+}
+
+fn by_recipe(text: &str, recipe: &Recipe<'_>) -> TrainingStep {
+    let step = training_step(&graph(text), recipe).unwrap_or_else(|e| panic!("{e}"));
     rectify_ir::verify::verify(&step.graph).unwrap_or_else(|e| panic!("{e:?}\n{}", step.graph));
     step
 }
@@ -206,4 +211,116 @@ fn what_cannot_be_trained_says_why() {
     let image = "model t(x: f32[2, 1, 4, 4]) { x |> conv(2, kernel: 1) as a }";
     let message = ask(image, Loss::CrossEntropy { smoothing: 0.0 }, &|_| false);
     assert!(message.contains("logits of the shape [N, K]"), "{message}");
+}
+
+/// The squared error of one weight and one bias on three inputs: gradients by hand.
+const LINE: &str = "model t(x: f32[3, 1]) { x |> dense(1) as a }";
+
+/// (weight, bias) after steps at these rates, and their gradients at the beginning.
+fn along_the_line(recipe: &Recipe<'_>, rates: &[f64]) -> ([f64; 2], [f64; 2], Tensors<f64>) {
+    let step = by_recipe(LINE, recipe);
+    let mut all = start(LINE, &step);
+    all.insert("x".into(), floats(&[3, 1], |i| [1.0, 2.0, -1.0][i]));
+    all.insert("target".into(), floats(&[3, 1], |i| [3.0, 0.0, 1.0][i]));
+    all.insert("a.weight".into(), floats(&[1, 1], |_| 0.5));
+    all.insert("a.bias".into(), floats(&[1], |_| 0.25));
+    // Errors are 0.75 - 3, 1.25 - 0 and -0.25 - 1.
+    let errors = [-2.25, 1.25, -1.25];
+    let by_weight = 2.0 / 3.0 * (errors[0] + 2.0 * errors[1] - errors[2]);
+    let by_bias = 2.0 / 3.0 * errors.iter().sum::<f64>();
+    let mut outputs = Tensors::new();
+    for (t, rate) in (1..).zip(rates) {
+        all.insert("rate".into(), floats(&[], |_| *rate));
+        if let Optimiser::AdamW { beta1, beta2, .. } = recipe.optimiser {
+            all.insert("first_correction".into(), floats(&[], |_| 1.0 / (1.0 - beta1.powi(t))));
+            all.insert("second_correction".into(), floats(&[], |_| 1.0 / (1.0 - beta2.powi(t))));
+        }
+        outputs = run(&step, &all);
+        for s in &step.state {
+            all.insert(s.input.to_string(), outputs[&*s.output].clone());
+        }
+    }
+    ([all["a.weight"].to_f64()[0], all["a.bias"].to_f64()[0]], [by_weight, by_bias], outputs)
+}
+
+#[test]
+fn adamw_moves_by_its_corrected_averages_and_decays_apart_from_them() {
+    let optimiser = Optimiser::AdamW { beta1: 0.9, beta2: 0.99, epsilon: 0.01, decay: 0.1 };
+    let recipe =
+        |decay_all| Recipe { loss: Loss::SquaredError, optimiser, clip: None, decay_all, frozen: &|_| false };
+    // After one step the corrected averages are the gradient and its square.
+    let begun = [0.5, 0.25];
+    for decay_all in [false, true] {
+        let (got, gradients, _) = along_the_line(&recipe(decay_all), &[0.2]);
+        for i in 0..2 {
+            let decays = if i == 0 || decay_all { 0.1 * begun[i] } else { 0.0 };
+            let g = gradients[i];
+            let want = begun[i] - 0.2 * (g / (g.abs() + 0.01) + decays);
+            assert!((got[i] - want).abs() < 1e-12, "{i}: {} and {want}", got[i]);
+        }
+    }
+    // The second step, from averages of both gradients.
+    let (first, g1, _) = along_the_line(&recipe(false), &[0.2]);
+    let (second, ..) = along_the_line(&recipe(false), &[0.2, 0.1]);
+    let errors = [first[0] + first[1] - 3.0, 2.0 * first[0] + first[1], -first[0] + first[1] - 1.0];
+    let g2 = 2.0 / 3.0 * errors.iter().sum::<f64>();
+    let mean = (0.9 * 0.1 * g1[1] + 0.1 * g2) / (1.0 - 0.81);
+    let square = (0.99 * 0.01 * g1[1] * g1[1] + 0.01 * g2 * g2) / (1.0 - 0.99 * 0.99);
+    let want = first[1] - 0.1 * mean / (square.sqrt() + 0.01);
+    assert!((second[1] - want).abs() < 1e-12, "{} and {want}", second[1]);
+}
+
+#[test]
+fn clipping_scales_all_gradients_alike_and_leaves_short_ones() {
+    let after = |clip| {
+        let recipe =
+            Recipe { loss: Loss::SquaredError, optimiser: PLAIN, clip, decay_all: false, frozen: &|_| false };
+        along_the_line(&recipe, &[0.1])
+    };
+    let (_, [a, b], outputs) = after(Some(0.5));
+    let norm = a.hypot(b);
+    assert!(norm > 0.5 && (outputs["gradient_norm"].to_f64()[0] - norm).abs() < 1e-12);
+    let (got, ..) = after(Some(0.5));
+    assert!((got[0] - (0.5 - 0.1 * a * 0.5 / norm)).abs() < 1e-12);
+    assert!((got[1] - (0.25 - 0.1 * b * 0.5 / norm)).abs() < 1e-12);
+    let ((long, ..), (free, _, without)) = (after(Some(100.0)), after(None));
+    assert_eq!(long, free);
+    assert!(!without.contains_key("gradient_norm"));
+}
+
+#[test]
+fn signals_are_deviations_of_results_and_of_their_gradients() {
+    let found = signals(&graph(LINE), Loss::SquaredError, &|_| false).unwrap();
+    rectify_ir::verify::verify(&found.graph).unwrap_or_else(|e| panic!("{e:?}"));
+    assert_eq!(found.layers.iter().map(|l| &**l).collect::<Vec<_>>(), ["a"]);
+    let inputs: Tensors<f64> = [
+        ("x", floats(&[3, 1], |i| [1.0, 2.0, -1.0][i])),
+        ("target", floats(&[3, 1], |i| [3.0, 0.0, 1.0][i])),
+        ("a.weight", floats(&[1, 1], |_| 0.5)),
+        ("a.bias", floats(&[1], |_| 0.25)),
+    ]
+    .into_iter()
+    .map(|(name, t)| (name.to_owned(), t))
+    .collect();
+    let mut none = |_: &rectify_ir::Graph, _| Err("no parameters".to_owned());
+    let got = eval(&found.graph, &inputs, &mut none).unwrap();
+    let deviation = |v: [f64; 3]| {
+        let mean = v.iter().sum::<f64>() / 3.0;
+        (v.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 3.0).sqrt()
+    };
+    assert!((got["activation.a"].to_f64()[0] - deviation([0.75, 1.25, -0.25])).abs() < 1e-12);
+    let gradient = deviation([-2.25, 1.25, -1.25].map(|e| 2.0 / 3.0 * e));
+    assert!((got["gradient.a"].to_f64()[0] - gradient).abs() < 1e-12);
+}
+
+/// Dropout does nothing, batch norms take their running statistics, and every parameter is an input.
+#[test]
+fn evaluation_is_the_model_on_given_parameters() {
+    let text = "model t(x: f32[2, 3]) { x |> batch_norm as n |> dropout(0.5) |> dense(2) as a }";
+    let evaluated = evaluation(&graph(text), &|name| name == "a.bias");
+    rectify_ir::verify::verify(&evaluated).unwrap_or_else(|e| panic!("{e:?}"));
+    let names: Vec<_> = evaluated.inputs().iter().filter_map(|id| evaluated.node(*id).name.clone()).collect();
+    let names: Vec<&str> = names.iter().map(|n| &**n).collect();
+    assert_eq!(names, ["x", "n.scale", "n.shift", "n.mean", "n.var", "a.weight"]);
+    assert_eq!(evaluated.outputs.len(), 1);
 }

@@ -18,6 +18,17 @@ use std::path::{Path, PathBuf};
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    method: MethodArgs,
+    #[command(flatten)]
+    augmentation: AugmentationArgs,
+}
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Run")]
+struct RunArgs {
     /// The data set: idx:DIR, cifar10:DIR, folder:DIR, npz:FILE, synth:shapes, or a path
     #[arg(long, value_name = "SPEC")]
     data: String,
@@ -51,10 +62,6 @@ pub struct Args {
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    method: MethodArgs,
-    #[command(flatten)]
-    augmentation: AugmentationArgs,
 }
 
 #[derive(clap::Args)]
@@ -135,20 +142,20 @@ enum NormaliseName {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let spec = Spec::parse(&args.data)?;
+    let spec = Spec::parse(&args.run.data)?;
     let opened = args.model.open()?;
     let compiler = args.model.compiler(&opened.model)?;
     compiler.check()?;
-    let folder = args.run.clone().unwrap_or_else(|| Path::new("runs").join(opened.model.name()));
+    let folder = args.run.run.clone().unwrap_or_else(|| Path::new("runs").join(opened.model.name()));
     let progress = Progress::spinner("reading the data and compiling");
     let settings = args.settings()?;
-    let run = if args.resume {
+    let run = if args.run.resume {
         Run::resume(&compiler, &spec, settings, &folder)?
     } else {
         Run::start(&compiler, &spec, settings, &folder)?
     };
     drop(progress);
-    if args.resume {
+    if args.run.resume {
         note(&format!("going on at step {} of {}", run.steps(), run.total_steps()));
     }
     let total = run.total_steps();
@@ -164,29 +171,30 @@ pub fn run(args: &Args) -> Outcome {
         Event::Record(_) => {}
     })?;
     drop(progress);
-    let text = if args.json { format!("{}\n", as_json(&summary, &folder)) } else { human(&summary, &folder) };
+    let text =
+        if args.run.json { format!("{}\n", as_json(&summary, &folder)) } else { human(&summary, &folder) };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
 impl Args {
     fn settings(&self) -> Result<Settings, Failure> {
-        let length = match (self.epochs, self.steps) {
+        let length = match (self.run.epochs, self.run.steps) {
             (_, Some(steps)) => Length::Steps(steps),
             (epochs, None) => Length::Epochs(epochs.unwrap_or(10)),
         };
         let adamw = self.method.optimiser == OptimiserName::Adamw;
         Ok(Settings {
-            batch: self.batch as usize,
+            batch: self.run.batch as usize,
             length,
-            validation: self.validation,
+            validation: self.run.validation,
             method: self.method.method()?,
             rate: self.method.rate.unwrap_or(if adamw { 1e-3 } else { 0.05 }),
             schedule: self.method.schedule,
             warmup: self.method.warmup,
             augmentation: self.augmentation.augmentation()?,
-            checkpoint_every: self.checkpoint_every,
-            signals: !self.no_signals,
-            test: self.test,
+            checkpoint_every: self.run.checkpoint_every,
+            signals: !self.run.no_signals,
+            test: self.run.test,
         })
     }
 }
