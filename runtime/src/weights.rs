@@ -29,8 +29,20 @@ use crate::tensor::{Tensor, element_count};
 pub struct WeightFile {
     path: PathBuf,
     content: Content,
+    directory: Directory,
+}
+
+/// What a file has, and where.
+struct Directory {
     tensors: BTreeMap<String, Stored>,
     metadata: BTreeMap<String, String>,
+}
+
+impl Directory {
+    /// Of formats that have nothing but tensors.
+    fn of(tensors: BTreeMap<String, Stored>) -> Directory {
+        Directory { tensors, metadata: BTreeMap::new() }
+    }
 }
 
 /// The bytes of a file.
@@ -123,20 +135,20 @@ impl WeightFile {
     fn read(path: &Path, content: Content) -> Result<WeightFile, LoadError> {
         let bytes = content.bytes();
         let read = if npz::is_npz(bytes) {
-            npz::read(bytes).map(|tensors| (tensors, BTreeMap::new()))
+            npz::read(bytes).map(Directory::of)
         } else if npz::is_npy(bytes) {
             let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-            npz::read_single(&name, bytes).map(|tensor| (BTreeMap::from([(name, tensor)]), BTreeMap::new()))
+            npz::read_single(&name, bytes).map(|tensor| Directory::of(BTreeMap::from([(name, tensor)])))
         } else {
             safetensors::read(bytes)
         };
-        let (tensors, metadata) = read.map_err(|fault| fault.at(path))?;
-        Ok(WeightFile { path: path.to_owned(), content, tensors, metadata })
+        let directory = read.map_err(|fault| fault.at(path))?;
+        Ok(WeightFile { path: path.to_owned(), content, directory })
     }
 
     /// Pairs of strings that a safetensors file has beside its tensors; other formats have none.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
-        &self.metadata
+        &self.directory.metadata
     }
 
     pub fn path(&self) -> &Path {
@@ -145,17 +157,21 @@ impl WeightFile {
 
     /// Names of all tensors in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
+        self.directory.tensors.keys().map(String::as_str)
     }
 
     /// All tensors in alphabetical order.
     pub fn tensors(&self) -> impl Iterator<Item = WeightTensor<'_>> {
-        self.tensors.iter().map(|(name, stored)| WeightTensor { file: self, name, stored })
+        self.directory.tensors.iter().map(|(name, stored)| WeightTensor { file: self, name, stored })
     }
 
     /// The tensor of this name, if there is one.
     pub fn get(&self, name: &str) -> Option<WeightTensor<'_>> {
-        self.tensors.get_key_value(name).map(|(name, stored)| WeightTensor { file: self, name, stored })
+        self.directory.tensors.get_key_value(name).map(|(name, stored)| WeightTensor {
+            file: self,
+            name,
+            stored,
+        })
     }
 
     /// The tensor of this name, or an error that says it is missing.
@@ -256,7 +272,10 @@ impl Content {
 
 impl fmt::Debug for WeightFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WeightFile").field("path", &self.path).field("tensors", &self.tensors.len()).finish()
+        f.debug_struct("WeightFile")
+            .field("path", &self.path)
+            .field("tensors", &self.directory.tensors.len())
+            .finish()
     }
 }
 

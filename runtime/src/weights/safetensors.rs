@@ -1,13 +1,11 @@
 //! The safetensors header, checked by the crate of that name; what it refuses is looked up here once more to name the tensor
 //! and the byte.
 
-use std::collections::BTreeMap;
-
 use rectify_ir::DType;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::Value;
 
-use super::{Fault, Stored, Stowage, tensor_bytes};
+use super::{Directory, Fault, Stored, Stowage, tensor_bytes};
 
 /// Headers above this are refused: 40,000 tensors fit, and parsing stays below 100 MB whatever the header holds.
 const MOST_HEADER_BYTES: u64 = 4 << 20;
@@ -17,7 +15,7 @@ const MOST_DIMS: usize = 32;
 const LENGTH_BYTES: usize = 8;
 
 /// The tensors of a whole safetensors file, and the pairs of strings in its header.
-pub(super) fn read(bytes: &[u8]) -> Result<(BTreeMap<String, Stored>, BTreeMap<String, String>), Fault> {
+pub(super) fn read(bytes: &[u8]) -> Result<Directory, Fault> {
     let header = header(bytes)?;
     let data_start = LENGTH_BYTES + header.len();
     let (_, metadata) =
@@ -42,7 +40,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(BTreeMap<String, Stored>, BTreeMap<S
             Ok((name, Stored { dtype, shape, place: Stowage::Plain(range) }))
         })
         .collect::<Result<_, Fault>>()?;
-    Ok((tensors, pairs))
+    Ok(Directory { tensors, metadata: pairs })
 }
 
 /// The header's text, if the file is as long as its first bytes say.

@@ -146,12 +146,7 @@ fn charts(records: &[Record]) -> Vec<Chart> {
     charts.push(plot("Learning rate", "rate", vec![single("rate", rates, 0, false)], Axis::Linear));
     if !norms.is_empty() {
         let lines = vec![single("gradient norm", norms, 0, false)];
-        charts.push(plot(
-            "Norm of all gradients before clipping",
-            "Euclidean norm",
-            lines,
-            Axis::Logarithmic,
-        ));
+        charts.push(plot("Norm of all gradients before clipping", "Euclidean norm", lines, Axis::Fitting));
     }
     charts
 }
@@ -164,7 +159,8 @@ fn single(name: &str, points: Vec<(f64, f64)>, colour: usize, dots: bool) -> Lin
 #[derive(Clone, Copy, PartialEq)]
 enum Axis {
     Linear,
-    Logarithmic,
+    /// Logarithmic where the numbers span more than a decade.
+    Fitting,
 }
 
 /// A chart over epochs.
@@ -173,7 +169,7 @@ fn plot(title: &str, y_title: &str, lines: Vec<Line>, axis: Axis) -> Chart {
     let x = Scale::linear(points().map(|(x, _)| *x), true);
     let y = match axis {
         Axis::Linear => Scale::linear(points().map(|(_, y)| *y), true),
-        Axis::Logarithmic => Scale::logarithmic(points().map(|(_, y)| *y)),
+        Axis::Fitting => Scale::fitting(points().map(|(_, y)| *y)),
     };
     Chart { title: title.to_owned(), x_title: "epoch".into(), y_title: y_title.to_owned(), x, y, lines }
 }
@@ -181,7 +177,10 @@ fn plot(title: &str, y_title: &str, lines: Vec<Line>, axis: Axis) -> Chart {
 /// A value of a layer, and the least and greatest that it stands for.
 type LayerValue = (String, f64, Option<(f64, f64)>);
 
-/// One line a layer over epochs, coloured by depth, on a logarithmic axis; `None` without a layer.
+/// As many lines can be told apart by colour and dash; more are coloured by their order.
+const FEW: usize = 10;
+
+/// One line a layer over epochs, coloured by depth; `None` without a layer.
 fn by_layer(
     records: &[Record],
     title: &str,
@@ -189,7 +188,7 @@ fn by_layer(
     values: &dyn Fn(&EpochRecord) -> Vec<LayerValue>,
 ) -> Option<Chart> {
     let lines = layer_lines(records, values);
-    (!lines.is_empty()).then(|| plot(title, y_title, lines, Axis::Logarithmic))
+    (!lines.is_empty()).then(|| plot(title, y_title, lines, Axis::Fitting))
 }
 
 fn layer_lines(records: &[Record], values: &dyn Fn(&EpochRecord) -> Vec<LayerValue>) -> Vec<Line> {
@@ -208,8 +207,8 @@ fn layer_lines(records: &[Record], values: &dyn Fn(&EpochRecord) -> Vec<LayerVal
     }
     let count = lines.len();
     for (i, line) in lines.iter_mut().enumerate() {
-        line.style = if count <= 7 { Style::distinct(i) } else { Style::ordered(i, count) };
-        line.style.dots = count <= 7;
+        line.style = if count <= FEW { Style::distinct(i) } else { Style::ordered(i, count) };
+        line.style.dots = count <= FEW;
     }
     lines
 }

@@ -16,10 +16,19 @@ impl Scale {
             low = low.min(0.0);
         }
         if high - low < 1e-12 * (1.0 + high.abs()) {
-            (low, high) = (low - 0.5 * (low != 0.0 || !zero) as u8 as f64, high + 0.5);
+            let below = if zero && low == 0.0 { 0.0 } else { 0.5 };
+            (low, high) = (low - below, high + 0.5);
         }
         let step = round_step(high - low, 5.0);
         Scale { low: (low / step).floor() * step, high: (high / step).ceil() * step, logarithmic: false }
+    }
+
+    /// A logarithmic axis for numbers that span more than a decade, else a linear one from 0 on.
+    pub fn fitting(values: impl Iterator<Item = f64> + Clone) -> Scale {
+        match range(values.clone(), |v| v.is_finite() && *v > 0.0) {
+            Some((low, high)) if high > 10.0 * low => Scale::logarithmic(values),
+            Some(_) | None => Scale::linear(values, true),
+        }
     }
 
     /// An axis of powers of ten around these numbers; those that are not positive are not shown.
@@ -112,6 +121,13 @@ mod tests {
             let scale = Scale::linear(values.into_iter(), false);
             assert!(scale.high > scale.low && scale.marks().len() > 2, "{scale:?}");
         }
+    }
+
+    #[test]
+    fn axes_fit_the_span() {
+        assert!(Scale::fitting([0.01, 0.5].into_iter()).logarithmic);
+        assert!(!Scale::fitting([0.1, 0.5].into_iter()).logarithmic);
+        assert!(!Scale::fitting([0.0, 0.0].into_iter()).logarithmic);
     }
 
     #[test]
