@@ -424,6 +424,30 @@ fn elementwise_and_norms() {
     check_text("x: f32[2, 4, 3, 3], y: f32[3]", "(x |> conv(4, kernel: 1)) - y");
 }
 
+/// Convolutions to few channels take lanes of input channels, where that is less work.
+#[test]
+fn dot_products() {
+    for (body, lanes, expected) in [
+        ("conv(32, kernel: 1) |> conv(1, kernel: 5, pad: 2) |> relu", [4, 8, 16], 1),
+        ("conv(32, kernel: 1) |> conv(3, kernel: 3, pad: 1, stride: 2) |> prelu", [8, 16, 16], 1),
+        ("conv(30, kernel: 1) |> conv(2, kernel: [3, 5], bias: none)", [8, 16, 16], 1),
+        // Four input channels; few products for each sum; groups; enough output channels.
+        ("conv(1, kernel: 5, pad: 2)", [8, 8, 16], 0),
+        ("conv(32, kernel: 1) |> conv(3, kernel: 1)", [8, 16, 16], 0),
+        ("conv(32, kernel: 1) |> conv(2, kernel: 5, groups: 2)", [8, 16, 16], 0),
+        ("conv(32, kernel: 1) |> conv(8, kernel: 5)", [4, 8, 16], 0),
+    ] {
+        for lanes in lanes {
+            let text = format!("rect 1\nmodel m(x: f32[2, 4, 9, 7]) {{\nx |> {body}\n}}\n");
+            let graph = compile_text("test.rect", &text).unwrap_or_else(|e| panic!("{e}"));
+            let target = Target { lanes, ..Target::new(Level::X86V4) };
+            let plan = check_on(&target, &graph, &Bindings::new(), 3, |inputs| inputs);
+            let dots = plan.kernels.iter().filter(|k| matches!(k, Descriptor::Contract(k) if k.dot));
+            assert_eq!(dots.count(), expected, "{body} in {lanes} lanes");
+        }
+    }
+}
+
 /// Lowers a model of one result with F2 and with F4 and checks both; says how many steps are Winograd's.
 fn winograd_steps(inputs: &str, body: &str) -> usize {
     let text = format!("rect 1\nmodel m({inputs}) {{\n{body}\n}}\n");

@@ -1,5 +1,6 @@
 //! Generator of `contract` kernels: broadcast input floats times vectors of packed weights.
 
+use super::dot;
 use super::frame::{self, Accumulators, Task};
 use crate::tile::build::{Builder, at, indexed, slot};
 use crate::tile::{Function, I, IntOp, V, VectorOp, Width};
@@ -10,7 +11,11 @@ use rectify_ir::target::Target;
 pub fn generate(kernel: &Contract, target: &Target) -> Function {
     let shape = kernel.shape();
     frame::generate(target, &shape, &kernel.epilogue, &|builder, task, height| {
-        reduce(builder, &shape, task, height)
+        if shape.dot {
+            dot::reduce(builder, &shape, task, height)
+        } else {
+            reduce(builder, &shape, task, height)
+        }
     })
 }
 

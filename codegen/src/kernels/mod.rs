@@ -1,6 +1,7 @@
 //! Kernel generators: descriptors to tile IR, one file a family.
 
 pub mod contract;
+mod dot;
 pub mod epilogue;
 pub mod frame;
 pub mod math;

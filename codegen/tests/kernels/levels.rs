@@ -53,6 +53,7 @@ fn samples_of(lanes: u8) -> Vec<Descriptor> {
             rank: 2,
             table,
             inner,
+            dot: false,
             bias: true,
             store,
             operands: vec![Operand::PerChannel],

@@ -96,7 +96,15 @@ impl Problem {
             Descriptor::Contract(kernel) => {
                 let start = address(&self.args.input, group, pixel) / 4;
                 let rows = offsets.len() as i64 * i64::from(kernel.inner);
-                for row in 0..rows {
+                for (step, offset) in offsets.iter().enumerate().filter(|_| kernel.dot) {
+                    let row = step as i64 * i64::from(kernel.inner) + channel;
+                    for lane in 0..lanes {
+                        let x = input[(start + offset / 4 + lane) as usize];
+                        let w = (group * oc_groups * rows + row) * lanes + lane;
+                        acc += f64::from(x) * f64::from(weights.expect("weights")[w as usize]);
+                    }
+                }
+                for row in (0..rows).filter(|_| !kernel.dot) {
                     let offset = offsets[(row / i64::from(kernel.inner)) as usize] / 4;
                     let x = input[(start + offset + row % i64::from(kernel.inner)) as usize];
                     let w = ((group * oc_groups + channel / width) * rows + row) * width + channel % width;
@@ -252,7 +260,15 @@ fn inputs(random: &mut Random, problem: &Problem) -> Vec<Vec<f32>> {
     spans[1..].iter().map(|span| fill(random, (span.high_bytes / 4) as usize)).collect()
 }
 
-fn random_problem(random: &mut Random, lanes: i64, window: bool) -> Problem {
+#[derive(Clone, Copy, PartialEq)]
+enum Family {
+    Contract,
+    Dot,
+    Window,
+}
+
+fn random_problem(random: &mut Random, lanes: i64, family: Family) -> Problem {
+    let (window, dot) = (family == Family::Window, family == Family::Dot);
     let rank = random.between(1, 4);
     let extents: Vec<i64> = (0..rank).map(|_| random.between(1, if rank > 2 { 4 } else { 9 })).collect();
     let groups = random.pick(&[1, 1, 2, 3]);
@@ -268,6 +284,7 @@ fn random_problem(random: &mut Random, lanes: i64, window: bool) -> Problem {
         }
         Store::Strided => random.between(1, 3 * lanes - 1),
     };
+    let channels = if dot { random.between(1, lanes - 1) } else { channels };
     let mut operands = Vec::new();
     for _ in 0..random.below(4) {
         let mut kinds = vec![Operand::PerChannel, Operand::Scalar, Operand::PixelScalar];
@@ -279,6 +296,9 @@ fn random_problem(random: &mut Random, lanes: i64, window: bool) -> Problem {
     let table = window || random.below(2) == 0;
     let (tile, inner) = if window {
         (Tile { pixels: random.between(1, 8) as u8, vectors: 1 }, 1)
+    } else if dot {
+        let most = (28 / channels).min(14);
+        (Tile { pixels: random.between(1, most) as u8, vectors: 1 }, channels as u8)
     } else {
         let tiles: &[(u8, u8)] = match lanes {
             16 => &[(14, 2), (9, 3), (6, 4), (14, 1), (3, 8), (1, 16), (2, 1)],
@@ -341,6 +361,7 @@ fn random_problem(random: &mut Random, lanes: i64, window: bool) -> Problem {
             rank: rank as u8,
             table,
             inner,
+            dot,
             bias,
             store,
             operands,
@@ -357,7 +378,17 @@ fn random_contracts() {
     for lanes in [4, 8, 16] {
         let mut random = Random(1);
         for _ in 0..150 {
-            random_problem(&mut random, lanes, false).check();
+            random_problem(&mut random, lanes, Family::Contract).check();
+        }
+    }
+}
+
+#[test]
+fn random_dot_products() {
+    for lanes in [4, 8, 16] {
+        let mut random = Random(4);
+        for _ in 0..100 {
+            random_problem(&mut random, lanes, Family::Dot).check();
         }
     }
 }
@@ -367,7 +398,7 @@ fn random_windows() {
     for lanes in [4, 8, 16] {
         let mut random = Random(2);
         for _ in 0..150 {
-            random_problem(&mut random, lanes, true).check();
+            random_problem(&mut random, lanes, Family::Window).check();
         }
     }
 }
@@ -413,6 +444,7 @@ fn packed_convolution_with_residual() {
         rank: 2,
         table: true,
         inner: 4,
+        dot: false,
         bias: true,
         store: Store::Vector,
         operands: vec![Operand::PerChannel, Operand::Pixels],

@@ -16,6 +16,15 @@
 //! input, weights, then the bias if there is one, then the epilogue's operands. The input stream's `block` is not
 //! used: all input channels of a group are reached by the step offsets.
 //!
+//! Where output channels are few, most lanes of a vector of them would idle. A *dot* kernel takes lanes of input channels
+//! instead, and `inner` output channels at most as many as lanes, whose partial sums it folds at the end:
+//!
+//! ```text
+//!   sums[p][o] = 0, a vector
+//!   for step s, o in 0..inner:  sums[p][o] += input[pixel p + offset[s]] * weights[g][c][s][o]
+//!   output[pixel p][o] = epilogue(fold(sums[p][o]) + bias[o])
+//! ```
+//!
 //! Borders are no concern of the kernel: the input buffer has a halo, or the caller's tables avoid the outside.
 
 use super::tiles::{Operand, Store, TileArgs, TileShape};
@@ -34,8 +43,11 @@ pub struct Contract {
     pub rank: u8,
     /// Step offsets come from a table, else they are multiples of a stride.
     pub table: bool,
-    /// Consecutive input floats of one step, 1 to 16: `lanes` in blocked layout, 1 for plain stems.
+    /// Consecutive input floats of one step, 1 to 16: `lanes` in blocked layout, 1 for plain stems. Of a dot kernel, the
+    /// output channels.
     pub inner: u8,
+    /// Lanes are input channels.
+    pub dot: bool,
     pub bias: bool,
     pub store: Store,
     pub operands: Vec<Operand>,
@@ -54,6 +66,11 @@ impl Contract {
         let Tile { pixels, vectors } = self.tile;
         let accumulators = pixels as usize * vectors as usize;
         require!(accumulators <= 28, "{accumulators} accumulators");
+        if self.dot {
+            let sums = pixels as usize * self.inner as usize;
+            require!(sums <= 28, "{sums} sums");
+            require!(vectors == 1 && self.inner <= self.lanes, "a dot kernel of more than one vector");
+        }
         self.shape().validate(&self.epilogue)
     }
 
@@ -64,8 +81,9 @@ impl Contract {
             pixels: self.tile.pixels,
             vectors: self.tile.vectors,
             rank: self.rank,
-            read: self.inner,
+            read: if self.dot { self.lanes } else { self.inner },
             inner: self.inner,
+            dot: self.dot,
             input_blocks: false,
             table: self.table,
             bias: self.bias,
@@ -119,11 +137,20 @@ impl Tile {
         let &(pixels, vectors) = candidates.iter().min_by_key(cost).unwrap_or(&(1, 1));
         Tile { pixels, vectors }
     }
+
+    /// The tile of a dot kernel of so many output channels: registers hold its sums, a vector of weights for each channel
+    /// and an input. `None` where these leave too few sums to overlap their latencies.
+    pub fn choose_dot(target: &Target, outs: i64) -> Option<Tile> {
+        let registers = i64::from(target.vector_registers) - if target.fma { 1 } else { 2 };
+        let pixels = ((registers - outs) / outs.max(1)).min(28 / outs.max(1)).min(14);
+        (outs >= 1 && pixels * outs >= 8).then_some(Tile { pixels: pixels as u8, vectors: 1 })
+    }
 }
 
 impl fmt::Display for Contract {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "contract inner {} {}", self.inner, if self.table { "table" } else { "linear" })?;
+        let products = if self.dot { "dot" } else { "contract" };
+        write!(f, "{products} inner {} {}", self.inner, if self.table { "table" } else { "linear" })?;
         self.shape().fmt(f, &self.epilogue)
     }
 }

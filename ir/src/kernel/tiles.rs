@@ -99,6 +99,8 @@ pub struct TileShape<'a> {
     pub read: u8,
     /// Products per output and step: rows of the packed weights.
     pub inner: u8,
+    /// Rows of the weights are output channels, and their sums are folded.
+    pub dot: bool,
     /// Whether channel vector `v` of the output reads channel vector `v` of the input.
     pub input_blocks: bool,
     pub table: bool,
@@ -186,8 +188,14 @@ impl TileShape<'_> {
     }
 
     /// Scratch: addresses of a tile's pixels (`[stream][pixel]`, 8 bytes each), then room for the accumulators
-    /// (`[pixel][vector]`), then one vector to take apart.
+    /// (`[pixel][vector]`), then one vector to take apart, then the sums of a dot kernel.
     pub fn scratch_bytes(&self) -> usize {
+        let sums = self.pixels as usize * self.inner as usize * self.lanes as usize * 4;
+        self.sums_offset() + if self.dot { sums } else { 0 }
+    }
+
+    /// Where in the scratch the sums of a dot kernel (`[pixel][output channel]`, vectors) are folded.
+    pub fn sums_offset(&self) -> usize {
         self.temporary_offset() + 64
     }
 

@@ -61,6 +61,7 @@ impl Window {
             rank: self.rank,
             read: self.lanes,
             inner: 1,
+            dot: false,
             input_blocks: true,
             table: true,
             bias: self.bias,

@@ -39,8 +39,8 @@ const MOST_RUNS: i64 = 1 << 18;
 pub fn accesses(kernel: &Descriptor, args: &Args) -> Vec<Access> {
     match (kernel, args) {
         (Descriptor::Contract(k), Args::Tile(args)) => {
-            let read = i64::from(k.inner) * 4;
-            let weights = Some(k.tile.vectors);
+            let read = i64::from(k.shape().read) * 4;
+            let weights = Some(k.inner);
             tile(args, k.lanes, k.tile.vectors, read, false, weights, k.bias, k.store, &k.operands)
         }
         (Descriptor::Window(k), Args::Tile(args)) => {
@@ -50,7 +50,7 @@ pub fn accesses(kernel: &Descriptor, args: &Args) -> Vec<Access> {
         }
         (Descriptor::Winograd(k), Args::Winograd(args)) => {
             let (direct, read) = (args.direct(k), i64::from(k.lanes) * 4);
-            let weights = Some(k.tile.vectors);
+            let weights = Some(k.lanes);
             let mut list = tile(
                 &direct,
                 k.lanes,
@@ -110,6 +110,7 @@ fn tile(
     vectors: u8,
     read: i64,
     input_blocks: bool,
+    // Rows of packed weights for each step.
     weights: Option<u8>,
     bias: bool,
     store: Store,
@@ -156,9 +157,9 @@ fn tile(
     let mut walked = pixel(&args.input);
     walked.extend([(args.groups, args.input.group), (if input_blocks { real } else { 1 }, args.input.block)]);
     push(expand(start, walked));
-    if weights.is_some() {
-        let depth = if input_blocks { 4 } else { read };
-        push(alone(vec![(0, args.groups * channel_groups * offsets.len() as i64 * depth * width)]));
+    if let Some(rows) = weights {
+        let rows = offsets.len() as i64 * i64::from(rows);
+        push(alone(vec![(0, args.groups * channel_groups * rows * width * 4)]));
     }
     let per_channel = vec![(0, args.groups * channel_groups * width * 4)];
     if bias {

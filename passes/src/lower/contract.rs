@@ -18,6 +18,7 @@ pub(crate) enum Family {
     Contract {
         tile: Tile,
         inner: i64,
+        dot: bool,
     },
     Window {
         op: WindowOp,
@@ -240,13 +241,14 @@ impl Lower<'_> {
         let bias = self.tile_bias(call);
         let has_bias = bias.is_some();
         let (kernel, tile_pixels, width, depth) = match call.family {
-            Family::Contract { tile, inner } => {
+            Family::Contract { tile, inner, dot } => {
                 let kernel = Contract {
                     lanes: lanes as u8,
                     tile,
                     rank,
                     table: matches!(steps, StepArgs::Table(_)),
                     inner: inner as u8,
+                    dot,
                     bias: has_bias,
                     store,
                     operands: kinds,

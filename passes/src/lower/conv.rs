@@ -9,8 +9,8 @@ use super::view::{Axis, View};
 use super::window::Window;
 use super::winograd::Chosen;
 use super::{Lower, LowerError};
-use rectify_ir::graph::NodeId;
-use rectify_ir::kernel::{PackFormat, Picked, SourceOrder, WeightPack, WindowOp};
+use rectify_ir::graph::{NodeId, Value};
+use rectify_ir::kernel::{PackFormat, Picked, SourceOrder, Tile, WeightPack, WindowOp};
 use rectify_ir::op::ConvAttrs;
 
 /// How a contraction walks the channels of its input.
@@ -68,9 +68,37 @@ impl Lower<'_> {
         let tile = self.tile(pixels, weight[0] / a.groups);
         let output = image_output(&out, a.groups, i64::from(tile.vectors) * self.lanes);
         let steps = channels.offsets.iter().flat_map(|c| taps.iter().map(move |t| c + t)).collect();
+        let dot = self.dot_tile(a, &x, &channels, weights, taps.len() as i64);
+        if let Some(tile) = dot {
+            let pack = WeightPack {
+                groups: 1,
+                out_channels: weight[1] as u32,
+                in_channels: weight[0] as u32,
+                source_taps: taps.len() as u32,
+                taps: (0..taps.len() as u32).collect(),
+                order: SourceOrder::InOutTap,
+                lanes: self.lanes as u8,
+                vectors: 1,
+                inner: weight[0] as u8,
+            };
+            let storage = self.pack(weights, PackFormat::Weights(pack));
+            return self.tile_call(TileCall {
+                node: id,
+                family: Family::Contract { tile, inner: weight[0], dot: true },
+                output: image_output(&out, 1, self.lanes),
+                input,
+                input_group: 0,
+                input_pixel: pixel,
+                steps: channels.offsets.iter().flat_map(|c| taps.iter().map(move |t| c + t)).collect(),
+                weights: Some((storage, 0)),
+                bias: Bias::of(bias),
+                multiply_adds: products as u64,
+                candidates: vec![],
+            });
+        }
         let mut call = TileCall {
             node: id,
-            family: Family::Contract { tile, inner: channels.inner },
+            family: Family::Contract { tile, inner: channels.inner, dot: false },
             output,
             input,
             input_group: channels.group,
@@ -98,6 +126,26 @@ impl Lower<'_> {
         };
         call.weights = Some((self.pack_weights(id, weights, pack)?, 0));
         self.tile_call(call)
+    }
+
+    /// The tile of a dot kernel, where one computes the convolution in fewer cycles than lanes of output channels do.
+    fn dot_tile(
+        &self,
+        a: &ConvAttrs,
+        x: &View,
+        channels: &Channels,
+        weights: Value,
+        taps: i64,
+    ) -> Option<Tile> {
+        let outs = sizes(self.graph, weights)[0];
+        let blocks = self.is_blocked(x) && channels.inner == self.lanes;
+        if !blocks || a.groups != 1 || 2 * outs >= self.lanes || !self.layout.is_param(weights) {
+            return None;
+        }
+        // Multiply-adds of a pixel, and, of the fold, loads and additions, which are as many as lanes each.
+        let steps = channels.offsets.len() as i64 * taps;
+        let (dot, direct) = (outs * (steps + 2 * self.lanes), steps * self.lanes);
+        Tile::choose_dot(self.target, outs).filter(|_| dot < direct)
     }
 
     /// The convolution's input with the halo that it asks for.

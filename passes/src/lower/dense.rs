@@ -44,7 +44,7 @@ impl Lower<'_> {
         let width = i64::from(tile.vectors) * self.lanes;
         self.tile_call(TileCall {
             node: id,
-            family: Family::Contract { tile, inner: f.inner },
+            family: Family::Contract { tile, inner: f.inner, dot: false },
             output: TileOutput {
                 channel: out.axes.len() - 1,
                 view: out,
@@ -204,7 +204,7 @@ impl Lower<'_> {
         let same_axes = view.axes == out.axes;
         let call = TileCall {
             node: id,
-            family: Family::Contract { tile, inner: f.inner },
+            family: Family::Contract { tile, inner: f.inner, dot: false },
             output: TileOutput {
                 channel: view.axes.len() - 1,
                 view,

@@ -123,7 +123,7 @@ impl Lower<'_> {
         input_pixel.extend(&rows);
         let call = TileCall {
             node: id,
-            family: Family::Contract { tile, inner },
+            family: Family::Contract { tile, inner, dot: false },
             output: image_output(&folded, 1, width),
             input: (x.storage, x.base),
             input_group: 0,

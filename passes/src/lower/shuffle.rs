@@ -79,7 +79,7 @@ impl Lower<'_> {
             let products = view.shape().iter().product::<i64>() * weight[1..].iter().product::<i64>();
             calls.push(TileCall {
                 node: id,
-                family: Family::Contract { tile, inner: channels.inner },
+                family: Family::Contract { tile, inner: channels.inner, dot: false },
                 output,
                 input,
                 input_group: 0,

@@ -77,7 +77,7 @@ impl Lower<'_> {
             let products = view.shape().iter().product::<i64>() * weight[0] / a.groups * taps.len() as i64;
             calls.push(TileCall {
                 node: id,
-                family: Family::Contract { tile, inner: channels.inner },
+                family: Family::Contract { tile, inner: channels.inner, dot: false },
                 output,
                 input: (x.storage, x.base),
                 input_group: channels.group,

@@ -107,7 +107,7 @@ impl Lower<'_> {
         self.raw_tile_call(
             &TileCall {
                 node: id,
-                family: Family::Contract { tile, inner: 1 },
+                family: Family::Contract { tile, inner: 1, dot: false },
                 output: TileOutput {
                     channel: sums.axes.len() - 1,
                     view: sums.clone(),

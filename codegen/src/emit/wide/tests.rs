@@ -39,6 +39,7 @@ fn contract(target: &Target, pixels: u8, vectors: u8, inner: u8) -> Contract {
         rank: 2,
         table: true,
         inner,
+        dot: false,
         bias: true,
         store: Store::Vector,
         operands: vec![Operand::Pixels, Operand::PerChannel],

@@ -70,6 +70,7 @@ impl Winograd {
             rank: 3,
             read: self.lanes,
             inner: self.lanes,
+            dot: false,
             input_blocks: false,
             table: true,
             bias: self.bias,

@@ -144,6 +144,14 @@ fn contract(m: &mut Memory, step: &Step, k: &Contract, args: &TileArgs) {
         let from = args.input.base + group * args.input.group + offset(&args.input, pixel);
         let packed = (group * channel_groups + channel / width) * steps.len() as i64 * inner * width;
         for (s, offset) in steps.iter().enumerate() {
+            if k.dot {
+                for lane in (0..width).filter(|_| channel < inner) {
+                    let weight = (s as i64 * inner + channel) * width + lane;
+                    acc +=
+                        m.read(step, 1, from + offset + 4 * lane) * m.read(step, 2, 4 * (packed + weight));
+                }
+                continue;
+            }
             for i in 0..inner {
                 let row = (s as i64 * inner + i) * width + channel % width;
                 acc += m.read(step, 1, from + offset + 4 * i) * m.read(step, 2, 4 * (packed + row));
