@@ -11,8 +11,7 @@ const UNROLL: usize = 2;
 /// The accumulators of a tile of `height` pixels, one vector for each: its first lanes are the output channels.
 pub fn reduce(builder: &mut Builder, shape: &TileShape, task: &Task, height: usize) -> Accumulators {
     let (outs, bytes) = (shape.inner as usize, builder.vector_bytes());
-    let sums: Vec<Vec<V>> =
-        (0..height).map(|_| (0..outs).map(|_| builder.splat(0.0)).collect()).collect();
+    let sums: Vec<Vec<V>> = (0..height).map(|_| (0..outs).map(|_| builder.splat(0.0)).collect()).collect();
     let pixels: Vec<I> = (0..height).map(|pixel| Task::pixel(builder, shape, 0, pixel)).collect();
     // `weights` is always there in this family.
     let weights = builder.int(IntOp::Copy(task.weights.unwrap_or(ARGUMENTS[0])));
@@ -72,10 +71,7 @@ fn fold(builder: &mut Builder, shape: &TileShape, task: &Task, sums: &[Vec<V>]) 
                 .collect();
             while lanes.len() > 1 {
                 // Neighbours first.
-                lanes = lanes
-                    .chunks(2)
-                    .map(|pair| builder.vector(VectorOp::Add(pair[0], pair[1])))
-                    .collect();
+                lanes = lanes.chunks(2).map(|pair| builder.vector(VectorOp::Add(pair[0], pair[1]))).collect();
             }
             builder.store(at(to, 0), lanes[0], Width::One);
             builder.bump(from, bytes as i64);

@@ -147,8 +147,7 @@ fn contract(m: &mut Memory, step: &Step, k: &Contract, args: &TileArgs) {
             if k.dot {
                 for lane in (0..width).filter(|_| channel < inner) {
                     let weight = (s as i64 * inner + channel) * width + lane;
-                    acc +=
-                        m.read(step, 1, from + offset + 4 * lane) * m.read(step, 2, 4 * (packed + weight));
+                    acc += m.read(step, 1, from + offset + 4 * lane) * m.read(step, 2, 4 * (packed + weight));
                 }
                 continue;
             }
