@@ -61,7 +61,8 @@ pub(crate) fn identity(
             | Unary::Ceil
             | Unary::Round
             | Unary::Sign
-            | Unary::Not,
+            | Unary::Not
+            | Unary::Trig(_),
         )
         | Op::Input
         | Op::Param(_)
@@ -103,7 +104,7 @@ fn neutral(
 ) -> Option<usize> {
     let (of, commutes) = match b {
         Binary::Add => (0.0, true),
-        Binary::Sub => (0.0, false),
+        Binary::Sub | Binary::ShiftLeft | Binary::ShiftRight => (0.0, false),
         Binary::Mul => (1.0, true),
         Binary::Div | Binary::Pow => (1.0, false),
         Binary::Max
@@ -113,7 +114,8 @@ fn neutral(
         | Binary::LessEqual
         | Binary::And
         | Binary::Or
-        | Binary::Xor => return None,
+        | Binary::Xor
+        | Binary::Rem => return None,
     };
     let keeps = |i: usize| operands.get(i).is_some_and(|t| *t == result);
     if number(1) == Some(of) && keeps(0) {

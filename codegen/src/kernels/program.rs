@@ -77,7 +77,13 @@ fn comparison(op: Binary) -> Option<FloatCompare> {
         | Binary::Max
         | Binary::Min
         | Binary::Pow
-        | Binary::Prelu => None,
+        | Binary::Prelu
+        | Binary::Rem
+        | Binary::And
+        | Binary::Or
+        | Binary::Xor
+        | Binary::ShiftLeft
+        | Binary::ShiftRight => None,
     }
 }
 
@@ -151,6 +157,7 @@ impl Math<'_> {
                 let alpha = self.bits(alpha.0);
                 self.prelu(x, alpha)
             }
+            Unary::Trig(f) => self.trig(f, x),
             Unary::Clip { min, max } => {
                 let x = self.at_least(x, min.value());
                 self.at_most(x, max.value())
@@ -173,6 +180,15 @@ impl Math<'_> {
             Binary::Ge => self.truth(FloatCompare::Ge, a, b),
             Binary::Le => self.truth(FloatCompare::Le, a, b),
             Binary::Eq => self.truth(FloatCompare::Eq, a, b),
+            Binary::Rem => self.rem(a, b),
+            Binary::And => self.mul(a, b),
+            Binary::Or => maximum(self.builder, a, b),
+            Binary::Xor => {
+                let difference = self.sub(a, b);
+                self.abs(difference)
+            }
+            // The descriptor's check refuses shifts of floats.
+            Binary::ShiftLeft | Binary::ShiftRight => a,
         }
     }
 }

@@ -388,9 +388,84 @@ impl<'a> Scalars<'a> {
             (Binary::Ge, _) => self.truth(ScalarOp::LessEqualFloat, b, a),
             (Binary::Le, _) => self.truth(ScalarOp::LessEqualFloat, a, b),
             (Binary::Eq, _) => self.truth(ScalarOp::EqualFloat, a, b),
+            (Binary::Rem, _) if float => self.float_remainder(a, b),
+            (Binary::Rem, _) => {
+                let quotient = self.divide(a, b);
+                let product = self.builder.int(IntOp::Mul(quotient, b));
+                let rest = self.builder.int(IntOp::Sub(a, product));
+                self.wrapped(rest)
+            }
+            (Binary::And, _) if float => self.op(ScalarOp::MulFloat, a, b),
+            (Binary::Or, _) if float => self.extreme(a, b, false),
+            (Binary::Xor, _) if float => {
+                let difference = self.op(ScalarOp::SubFloat, a, b);
+                self.and(difference, MAGNITUDE)
+            }
+            (Binary::Or, _) => self.or(a, b),
+            (Binary::And, _) => self.both(a, b),
+            (Binary::Xor, _) => {
+                let (either, both) = (self.or(a, b), self.both(a, b));
+                self.builder.int(IntOp::Sub(either, both))
+            }
+            (Binary::ShiftLeft, _) => self.shift_left(a, b),
+            (Binary::ShiftRight, _) => self.shift_right(a, b),
             // The descriptor's check refuses powers.
             (Binary::Pow | Binary::Add | Binary::Sub | Binary::Mul, _) => a,
         }
+    }
+
+    /// The bits that both have.
+    fn both(&mut self, a: I, b: I) -> I {
+        // a + b counts them twice and the others once.
+        let sum = self.builder.int(IntOp::Add(a, b));
+        let either = self.or(a, b);
+        self.builder.int(IntOp::Sub(sum, either))
+    }
+
+    fn shift_left(&mut self, a: I, b: I) -> I {
+        let (bits, zero) = (self.int(64), self.int(0));
+        let within = self.op(ScalarOp::LessUnsigned, b, bits);
+        let amount = self.choose(within, b, zero);
+        let shifted = self.op(ScalarOp::ShiftLeft, a, amount);
+        let y = self.choose(within, shifted, zero);
+        self.wrapped(y)
+    }
+
+    fn shift_right(&mut self, a: I, b: I) -> I {
+        let (bits, zero, most) = (self.int(64), self.int(0), self.int(63));
+        let within = self.op(ScalarOp::LessUnsigned, b, bits);
+        let amount = self.choose(within, b, most);
+        if self.compute != Compute::U64 {
+            return self.op(ScalarOp::ShiftRight, a, amount);
+        }
+        // The first step clears the sign, so that the others shift in zeros.
+        let first = self.builder.int(IntOp::ShiftRight(a, 1));
+        let rest = self.builder.int(IntOp::AddConst(amount, -1));
+        let moved = self.choose(amount, rest, zero);
+        let shifted = self.op(ScalarOp::ShiftRight, first, moved);
+        let y = self.choose(amount, shifted, a);
+        self.choose(within, y, zero)
+    }
+
+    /// `a - trunc(a / b) * b`; a itself where b is infinite.
+    fn float_remainder(&mut self, a: I, b: I) -> I {
+        let (magnitude, divisor) = (self.and(a, MAGNITUDE), self.and(b, MAGNITUDE));
+        let quotient = self.op(ScalarOp::DivFloat, magnitude, divisor);
+        let whole = self.round(Unary::Floor, quotient);
+        let product = self.op(ScalarOp::MulFloat, whole, divisor);
+        let rest = self.op(ScalarOp::SubFloat, magnitude, product);
+        // The quotient's rounding may have brought it to the next integer.
+        let zero = self.float(0.0);
+        let more = self.op(ScalarOp::AddFloat, rest, divisor);
+        let negative = self.op(ScalarOp::LessFloat, rest, zero);
+        let rest = self.choose(negative, more, rest);
+        let infinity = self.float(f64::INFINITY);
+        let finite = self.op(ScalarOp::LessFloat, magnitude, infinity);
+        let kept = self.choose(finite, magnitude, rest);
+        let endless = self.op(ScalarOp::EqualFloat, divisor, infinity);
+        let rest = self.choose(endless, kept, rest);
+        let sign = self.and(a, i64::MIN);
+        self.or(rest, sign)
     }
 
     /// A comparison as a number of the nest's arithmetic.

@@ -9,6 +9,7 @@ use rectify_ir::kernel::{
     Access, Binary, Compute, Contract, Descriptor, Nest, NestOperand, Operand, Program, Reduce, Reg, Step,
     Store, Tile, Unary, Vectorise, Window, WindowOp,
 };
+use rectify_ir::op::Trig;
 use rectify_ir::target::{Level, Target};
 
 /// A program of all functions.
@@ -31,11 +32,14 @@ fn everything() -> Program {
         Unary::Ceil,
         Unary::Round,
         Unary::Sqrt,
-    ] {
+    ]
+    .into_iter()
+    .chain(Trig::ALL.map(Unary::Trig))
+    {
         value = program.unary(op, value);
     }
     let load = program.push(Step::Load(0));
-    for op in [Binary::Pow, Binary::Max, Binary::Min, Binary::Prelu, Binary::Div, Binary::Gt] {
+    for op in [Binary::Pow, Binary::Rem, Binary::And, Binary::Xor, Binary::Max, Binary::Min, Binary::Prelu, Binary::Div, Binary::Gt] {
         value = program.binary(op, value, load);
     }
     program

@@ -2,6 +2,7 @@
 
 use crate::common::{Call, run_everywhere};
 use rectify_ir::DType;
+use rectify_ir::op::Trig;
 use rectify_ir::kernel::{
     Access, Binary, Compute, Descriptor, Nest, NestArgs, NestOperand, NestStream, Program, Reg, Step, Unary,
     Vectorise,
@@ -192,15 +193,118 @@ fn binary_functions() {
         Binary::Le,
         Binary::Eq,
         Binary::Pow,
+        Binary::Rem,
     ] {
         let mut program = Program::copy();
         let b = program.push(Step::Load(1));
         program.binary(op, Reg(0), b);
         for ((&a, &b), got) in left.iter().zip(&right).zip(apply(&program, &[left.clone(), right.clone()])) {
-            let want = op.evaluate(f64::from(a), f64::from(b));
-            let limit = if op == Binary::Pow { 100.0 } else { 0.5 };
+            // Remainders of quotients that f32 does not hold are zero.
+            let exact = op != Binary::Rem || !((a / b).abs() >= 8_388_608.0 && b != 0.0 && a.is_finite());
+            let want = if exact { op.evaluate(f64::from(a), f64::from(b)) } else { 0.0 };
+            let limit = if op == Binary::Pow { 2.0 } else { 0.5 };
             assert!(error_ulp(got, want) <= limit, "{op}({a}, {b}) = {got}, not {want}");
         }
+    }
+}
+
+/// Bases and exponents over all sizes of results, close to 1 and far from it.
+#[test]
+fn powers() {
+    let mut pairs = Vec::new();
+    for base in samples().into_iter().filter(|b| *b > 0.0).step_by(7) {
+        for exponent in [-126.3, -31.7, -3.0, -0.5, 0.1, 0.3, 1.0 / 3.0, 1.0, 1.7, 2.0, 2.2, 3.0, 7.0, 12.9, 88.1, 3e4] {
+            pairs.push((base, exponent as f32));
+        }
+    }
+    for step in 1..3000 {
+        let base = 0.4 + step as f32 * 7.3e-4;
+        pairs.push((base, 80.0 / base.ln()));
+        pairs.push((1.0 + step as f32 * 1e-6, 4e4));
+    }
+    let (bases, exponents): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
+    let worst = worst_pair(Binary::Pow, &bases, &exponents, 0.0);
+    assert!(worst.0 <= 1.5, "pow({}, {}): {} ulp", worst.1, worst.2, worst.0);
+}
+
+#[test]
+fn remainders() {
+    let mut pairs = Vec::new();
+    for k in 1..4000 {
+        let a = (k as f32 * 0.7919).exp() % 1e6 - 4e5;
+        for b in [0.1, 0.3, 1.0, 1.7, 3.0, 7.25, 1e3, -2.3] {
+            pairs.push((a, b));
+        }
+    }
+    let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
+    let worst = worst_pair(Binary::Rem, &a, &b, 0.0);
+    assert!(worst.0 == 0.0, "rem({}, {}): {} ulp", worst.1, worst.2, worst.0);
+}
+
+/// The greatest error among pairs, with the pair.
+fn worst_pair(op: Binary, left: &[f32], right: &[f32], absolute: f64) -> (f64, f32, f32) {
+    let mut program = Program::copy();
+    let b = program.push(Step::Load(1));
+    program.binary(op, Reg(0), b);
+    let got = apply(&program, &[left.to_vec(), right.to_vec()]);
+    let mut worst = (0.0, 0.0, 0.0);
+    for ((&a, &b), got) in left.iter().zip(right).zip(got) {
+        let want = op.evaluate(f64::from(a), f64::from(b));
+        let error = error_ulp(got, want);
+        if error > worst.0 && (f64::from(got) - want).abs() > absolute {
+            worst = (error, a, b);
+        }
+    }
+    worst
+}
+
+/// The greatest error of a function among these arguments, with the argument.
+fn worst_of(op: Unary, values: &[f32], absolute: f64) -> (f64, f32) {
+    let mut program = Program::copy();
+    program.unary(op, Reg(0));
+    let mut worst = (0.0, 0.0);
+    for (&x, got) in values.iter().zip(apply(&program, &[values.to_vec()])) {
+        let want = op.evaluate(f64::from(x));
+        let error = error_ulp(got, want);
+        if error > worst.0 && (f64::from(got) - want).abs() > absolute {
+            worst = (error, x);
+        }
+    }
+    worst
+}
+
+#[test]
+fn circular_and_hyperbolic_functions() {
+    for f in Trig::ALL {
+        let circular = matches!(f, Trig::Sin | Trig::Cos | Trig::Tan);
+        // Beyond, neighbours are turns apart, or the error is absolute.
+        let values: Vec<f32> = samples().into_iter().filter(|v| !circular || v.abs() <= 6000.0).collect();
+        let worst = worst_of(Unary::Trig(f), &values, 0.0);
+        assert!(worst.0 <= 3.5, "{}({}): {} ulp", f.name(), worst.1, worst.0);
+    }
+    let large: Vec<f32> = samples().into_iter().filter(|v| (6000.0..1e9).contains(&v.abs())).collect();
+    for f in [Trig::Sin, Trig::Cos] {
+        let worst = worst_of(Unary::Trig(f), &large, 3e-7);
+        assert!(worst.0 == 0.0, "{}({}): {} ulp", f.name(), worst.1, worst.0);
+    }
+    let beyond = worst_of(Unary::Trig(Trig::Sin), &[f32::INFINITY, f32::NAN], 0.0);
+    assert!(beyond.0 == 0.0);
+}
+
+/// Prints the greatest errors, for the documentation: `cargo test -p rectify-codegen -- --nocapture measured`.
+#[test]
+fn measured_errors() {
+    let mut values = samples();
+    values.extend((0..200_000).map(|k| (k as f32 - 1e5) * 1.3e-4));
+    for op in [Unary::Exp, Unary::Log, Unary::Tanh, Unary::Sigmoid, Unary::Erf, Unary::Softplus, Unary::Silu, Unary::GeluErf, Unary::GeluTanh]
+        .into_iter()
+        .chain(Trig::ALL.map(Unary::Trig))
+    {
+        let circular = matches!(op, Unary::Trig(Trig::Sin | Trig::Cos | Trig::Tan));
+        let values: Vec<f32> = values.iter().copied().filter(|v| !circular || v.abs() <= 6000.0).collect();
+        let (ulp, at) = worst_of(op, &values, 0.0);
+        println!("{op}: {ulp:.2} ulp at {at}");
+        assert!(ulp.is_finite());
     }
 }
 

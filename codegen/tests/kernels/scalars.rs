@@ -161,6 +161,43 @@ fn integers_wrap_and_divide_without_traps() {
     assert_eq!(run(&unsigned, DType::U64, binary(Binary::Max)), bytes(&[u64::MAX, 1], u64::to_le_bytes));
 }
 
+#[test]
+fn bits_and_remainders_of_integers() {
+    let (a, b) = ([i32::MIN, 7, -7, 12, -1], [-1, 3, 3, 10, 0]);
+    let operands = [(DType::I32, bytes(&a, i32::to_le_bytes)), (DType::I32, bytes(&b, i32::to_le_bytes))];
+    let check = |op, want: [i32; 5]| {
+        assert_eq!(run(&operands, DType::I32, binary(op)), bytes(&want, i32::to_le_bytes), "{op}");
+    };
+    check(Binary::Rem, [0, 1, -1, 2, -1]);
+    check(Binary::And, [i32::MIN, 3, 1, 8, 0]);
+    check(Binary::Or, [-1, 7, -5, 14, -1]);
+    check(Binary::Xor, [i32::MAX, 4, -6, 6, -1]);
+    check(Binary::ShiftLeft, [0, 56, -56, 12 << 10, -1]);
+    check(Binary::ShiftRight, [-1, 0, -1, 0, -1]);
+    let wide = [
+        (DType::U64, bytes(&[u64::MAX, u64::MAX, u64::MAX, 1, 9], u64::to_le_bytes)),
+        (DType::U64, bytes(&[1, 63, 64, 0, 5], u64::to_le_bytes)),
+    ];
+    let check = |op, want: [u64; 5]| {
+        assert_eq!(run(&wide, DType::U64, binary(op)), bytes(&want, u64::to_le_bytes), "{op}");
+    };
+    check(Binary::ShiftRight, [u64::MAX / 2, 1, 0, 1, 0]);
+    check(Binary::ShiftLeft, [u64::MAX - 1, 1 << 63, 0, 1, 9 << 5]);
+    check(Binary::And, [1, 63, 64, 0, 1]);
+    check(Binary::Rem, [0, u64::MAX % 63, u64::MAX % 64, 1, 4]);
+}
+
+#[test]
+fn remainders_of_doubles() {
+    let (a, b) = ([7.5, -7.5, 1e15 + 0.5, 1.0, f64::INFINITY, 3.0], [2.0, 2.0, 3.0, f64::INFINITY, 2.0, 0.0]);
+    let operands = [(DType::F64, bytes(&a, f64::to_le_bytes)), (DType::F64, bytes(&b, f64::to_le_bytes))];
+    let got = run(&operands, DType::F64, binary(Binary::Rem));
+    for (i, got) in got.chunks(8).enumerate() {
+        let (got, want) = (f64::from_le_bytes(got.try_into().unwrap()), a[i] % b[i]);
+        assert!(got == want || (got.is_nan() && want.is_nan()), "{} rem {}: {got}, not {want}", a[i], b[i]);
+    }
+}
+
 /// Without AVX, instructions that read memory themselves ask for alignment.
 #[test]
 fn comparisons_read_any_address() {

@@ -43,7 +43,7 @@ fn errors_name_the_call() {
     let e = text(g.conv(x, "stem", ConvSpec::new(8, 9)));
     assert!(e.starts_with("conv `stem`: the window of conv spans 9 elements along axis 2"), "{e}");
     assert_eq!(text(g.op("relu", &[x], [("alpha", 1.0.into())])), "relu: relu has no attribute `alpha`");
-    assert_eq!(text(g.op("sin", &[x], [])), "sin: there is no operation `sin`");
+    assert_eq!(text(g.op("sinc", &[x], [])), "sinc: there is no operation `sinc`");
     assert!(text(g.max_pool(x, PoolSpec::new([2, 2, 2]))).contains("3 entries for 2 spatial axes"));
     assert!(text(g.conv(x, "g", ConvSpec::new(8, 1).groups(2))).contains("not known to be divisible"));
     assert!(text(g.conv(x, "g", ConvSpec::new(8, 1).groups(0))).contains("zero"));

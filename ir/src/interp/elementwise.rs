@@ -25,6 +25,7 @@ pub fn apply_unary<T: Float>(u: &Unary, x: T) -> T {
         // Zero and NaN.
         Unary::Sign => x,
         Unary::Not => truth(x == T::ZERO),
+        Unary::Trig(f) => T::from_f64(f.evaluate(x.to_f64())),
         Unary::Sigmoid => wide(sigmoid),
         Unary::Tanh => wide(f64::tanh),
         Unary::Exp => wide(f64::exp),
@@ -80,6 +81,9 @@ pub fn apply_binary<T: Float>(op: Binary, a: T, b: T) -> T {
         Binary::And => truth(a != T::ZERO && b != T::ZERO),
         Binary::Or => truth(a != T::ZERO || b != T::ZERO),
         Binary::Xor => truth((a != T::ZERO) != (b != T::ZERO)),
+        Binary::Rem => T::from_f64(a.to_f64() % b.to_f64()),
+        // The shape rules admit integers only.
+        Binary::ShiftLeft | Binary::ShiftRight => a,
     }
 }
 
@@ -123,7 +127,8 @@ fn unary_int(u: &Unary, x: i64, dtype: DType) -> i64 {
         | Unary::Floor
         | Unary::Ceil
         | Unary::Round
-        | Unary::Not => v,
+        | Unary::Not
+        | Unary::Trig(_) => v,
     };
     narrow(result, dtype)
 }
@@ -157,8 +162,17 @@ pub(super) fn binary_int(op: Binary, a: i64, b: i64, dtype: DType) -> Result<i64
         Binary::Div => a.checked_div(b).ok_or(EvalError::DivisionByZero)?,
         Binary::Max => a.max(b),
         Binary::Min => a.min(b),
-        // The shape rules admit floats or bool only.
-        Binary::Pow | Binary::And | Binary::Or | Binary::Xor => a,
+        // The shape rules admit floats only.
+        Binary::Pow => a,
+        Binary::And => a & b,
+        Binary::Or => a | b,
+        Binary::Xor => a ^ b,
+        Binary::Rem => a.checked_rem(b).ok_or(EvalError::DivisionByZero)?,
+        Binary::ShiftLeft | Binary::ShiftRight if !(0..64).contains(&b) => {
+            if a < 0 && op == Binary::ShiftRight { -1 } else { 0 }
+        }
+        Binary::ShiftLeft => a << b,
+        Binary::ShiftRight => a >> b,
         Binary::Equal => i128::from(a == b),
         Binary::Less => i128::from(a < b),
         Binary::LessEqual => i128::from(a <= b),

@@ -116,6 +116,7 @@ pub fn source_coordinate(a: &ResizeAttrs, i: usize, x: usize, input: usize, outp
     match &a.coords {
         ResizeCoords::PytorchHalfPixel if output == 1 => 0.0,
         ResizeCoords::HalfPixel | ResizeCoords::PytorchHalfPixel => half_pixel,
+        ResizeCoords::PixelCentre => half_pixel + 0.5,
         ResizeCoords::HalfPixelSymmetric => half_pixel + input as f64 / 2.0 * (1.0 - output as f64 / length),
         ResizeCoords::AlignCorners if output == 1 => 0.0,
         ResizeCoords::AlignCorners => x * greatest / (length - 1.0),

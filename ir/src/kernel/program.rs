@@ -11,6 +11,7 @@
 //! [`super::reference`] evaluates programs; it is the meaning that machine code is tested against.
 
 use super::{Illegal, require};
+use crate::op::Trig;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -84,6 +85,7 @@ pub enum Unary {
         min: Constant,
         max: Constant,
     },
+    Trig(Trig),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -102,6 +104,15 @@ pub enum Binary {
     Ge,
     Le,
     Eq,
+    /// `a - trunc(a / b) * b`; of f32 exact while the quotient is below 2^23, beyond it zero.
+    Rem,
+    // Of integers bit by bit; of floats on 0 and 1.
+    And,
+    Or,
+    Xor,
+    // Of integers: by amounts beyond the bits of the type as by all of them.
+    ShiftLeft,
+    ShiftRight,
 }
 
 impl Program {
@@ -232,12 +243,16 @@ impl Step {
                 Unary::Exp | Unary::Sigmoid | Unary::Silu | Unary::Elu { .. } => 20,
                 Unary::Log | Unary::Tanh | Unary::GeluTanh => 30,
                 Unary::Erf | Unary::GeluErf | Unary::Softplus => 40,
+                Unary::Trig(_) => 60,
             },
             Step::Binary(op, ..) => match op {
                 Binary::Add | Binary::Sub | Binary::Mul | Binary::Div => 1,
                 Binary::Max | Binary::Min | Binary::Prelu => 3,
                 Binary::Gt | Binary::Lt | Binary::Ge | Binary::Le | Binary::Eq => 2,
-                Binary::Pow => 80,
+                Binary::Pow => 130,
+                Binary::Rem => 25,
+                Binary::And | Binary::Or | Binary::Xor => 1,
+                Binary::ShiftLeft | Binary::ShiftRight => 6,
             },
             Step::Select(..) => 2,
         }
@@ -303,6 +318,7 @@ impl fmt::Display for Unary {
             Unary::Relu => write!(f, "relu"),
             Unary::Leaky { alpha } => write!(f, "leaky[{alpha}]"),
             Unary::Clip { min, max } => write!(f, "clip[{min}, {max}]"),
+            Unary::Trig(function) => f.write_str(function.name()),
         }
     }
 }
@@ -323,6 +339,12 @@ impl fmt::Display for Binary {
             Binary::Ge => "ge",
             Binary::Le => "le",
             Binary::Eq => "eq",
+            Binary::Rem => "rem",
+            Binary::And => "and",
+            Binary::Or => "or",
+            Binary::Xor => "xor",
+            Binary::ShiftLeft => "shift_left",
+            Binary::ShiftRight => "shift_right",
         })
     }
 }

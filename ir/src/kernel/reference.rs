@@ -104,6 +104,7 @@ impl Unary {
             Unary::Relu => maximum(x, 0.0),
             Unary::Leaky { alpha } => prelu(x, wide(alpha)),
             Unary::Clip { min, max } => minimum(wide(max), maximum(wide(min), x)),
+            Unary::Trig(f) => f.evaluate(x),
         }
     }
 }
@@ -158,6 +159,12 @@ impl Binary {
             Binary::Ge => truth(a >= b),
             Binary::Le => truth(a <= b),
             Binary::Eq => truth(a == b),
+            Binary::Rem => a % b,
+            Binary::And => a * b,
+            Binary::Or => maximum(a, b),
+            Binary::Xor => (a - b).abs(),
+            // Kernels of floats have neither.
+            Binary::ShiftLeft | Binary::ShiftRight => a,
         }
     }
 }

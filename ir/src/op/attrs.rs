@@ -476,6 +476,11 @@ impl Op {
             "round" => unary(Unary::Round),
             "sign" => unary(Unary::Sign),
             "not" => unary(Unary::Not),
+            "sin" | "cos" | "tan" | "asin" | "acos" | "atan" | "sinh" | "cosh" | "asinh" | "acosh"
+            | "atanh" => match Trig::find(name) {
+                Some(f) => unary(Unary::Trig(f)),
+                None => Err(AttrError::at("", format!("there is no `{name}`"))),
+            },
             "select" => Ok(Op::Select),
             "cast" => Ok(Op::Cast { to: r.dtype("to")? }),
             "batch_norm" => Ok(Op::BatchNorm { eps: r.float("eps", 1e-5)? }),
@@ -621,7 +626,8 @@ impl Op {
                 | Unary::Ceil
                 | Unary::Round
                 | Unary::Sign
-                | Unary::Not => vec![],
+                | Unary::Not
+                | Unary::Trig(_) => vec![],
             },
             Op::Prelu { axes } => vec![("axes", usizes(axes))],
             Op::BatchNorm { eps } | Op::InstanceNorm { eps } => vec![("eps", Float(eps.0))],

@@ -1,5 +1,6 @@
 //! Functions of one and of two numbers.
 
+use super::Trig;
 use crate::scalar::Scalar;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,7 @@ pub enum Unary {
     Sign,
     /// Of bool: true where x is false.
     Not,
+    Trig(Trig),
 }
 
 impl Unary {
@@ -84,6 +86,7 @@ impl Unary {
             Unary::Round => "round",
             Unary::Sign => "sign",
             Unary::Not => "not",
+            Unary::Trig(f) => f.name(),
         }
     }
 }
@@ -107,16 +110,22 @@ pub enum Binary {
     Less,
     /// To bool: a ≤ b
     LessEqual,
-    /// Of bool.
+    /// Of bool; of integers bit by bit.
     And,
-    /// Of bool.
+    /// Of bool; of integers bit by bit.
     Or,
-    /// Of bool: exactly one of them.
+    /// Of bool: exactly one of them; of integers bit by bit.
     Xor,
+    /// a − trunc(a / b) · b: zero or of a's sign.
+    Rem,
+    /// Of integers: a · 2ᵇ, wrapped; 0 for b beyond the bits of the type.
+    ShiftLeft,
+    /// Of integers: floor(a / 2ᵇ); for b beyond the bits of the type as for all of them.
+    ShiftRight,
 }
 
 impl Binary {
-    pub const ALL: [Binary; 13] = [
+    pub const ALL: [Binary; 16] = [
         Binary::Add,
         Binary::Sub,
         Binary::Mul,
@@ -130,6 +139,9 @@ impl Binary {
         Binary::And,
         Binary::Or,
         Binary::Xor,
+        Binary::Rem,
+        Binary::ShiftLeft,
+        Binary::ShiftRight,
     ];
 
     pub fn name(&self) -> &'static str {
@@ -147,6 +159,9 @@ impl Binary {
             Binary::And => "and",
             Binary::Or => "or",
             Binary::Xor => "xor",
+            Binary::Rem => "rem",
+            Binary::ShiftLeft => "shift_left",
+            Binary::ShiftRight => "shift_right",
         }
     }
 
@@ -159,7 +174,10 @@ impl Binary {
             | Binary::Div
             | Binary::Max
             | Binary::Min
-            | Binary::Pow => BinaryKind::Arithmetic,
+            | Binary::Pow
+            | Binary::Rem
+            | Binary::ShiftLeft
+            | Binary::ShiftRight => BinaryKind::Arithmetic,
             Binary::Equal | Binary::Less | Binary::LessEqual => BinaryKind::Comparison,
             Binary::And | Binary::Or | Binary::Xor => BinaryKind::Logic,
         }
@@ -173,6 +191,6 @@ pub enum BinaryKind {
     Arithmetic,
     /// Elements of one type to bool.
     Comparison,
-    /// Bool to bool.
+    /// Bool to bool, integers to integers of their type.
     Logic,
 }

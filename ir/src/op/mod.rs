@@ -6,10 +6,12 @@
 
 mod attrs;
 mod elementwise;
+mod trig;
 pub mod table;
 
 pub use attrs::{AttrError, AttrValue, Attrs};
 pub use elementwise::{Binary, BinaryKind, Unary};
+pub use trig::Trig;
 pub use table::{AttrKind, AttrSpec, Category, OpSpec, Operand, OperandKind};
 
 use crate::dim::Dim;
@@ -303,6 +305,8 @@ pub enum NearestMode {
 pub enum ResizeCoords {
     /// (x + ½) / scale − ½
     HalfPixel,
+    /// (x + ½) / scale
+    PixelCentre,
     /// As `HalfPixel`, but 0 where the output size is 1.
     PytorchHalfPixel,
     /// As `HalfPixel` with the centres of input and output on each other, where in · scale is no integer.

@@ -64,7 +64,8 @@ pub(crate) fn unary(cx: &Cx<'_>, u: &Unary) -> Result<TensorType, ShapeError> {
         | Unary::Softplus
         | Unary::Floor
         | Unary::Ceil
-        | Unary::Round => cx.floats()?,
+        | Unary::Round
+        | Unary::Trig(_) => cx.floats()?,
         Unary::Not if cx.x().dtype != DType::Bool => {
             return Err(cx.err(format!("not works on bool, not {}", cx.x().dtype)));
         }
@@ -84,6 +85,7 @@ pub(crate) fn binary(cx: &Cx<'_>, b: Binary) -> Result<TensorType, ShapeError> {
         | Binary::Div
         | Binary::Max
         | Binary::Min
+        | Binary::Rem
         | Binary::Less
         | Binary::LessEqual => {
             if l.dtype == DType::U64 && b.kind() == BinaryKind::Comparison {
@@ -97,10 +99,15 @@ pub(crate) fn binary(cx: &Cx<'_>, b: Binary) -> Result<TensorType, ShapeError> {
         }
         Binary::Equal => {}
         Binary::And | Binary::Or | Binary::Xor => {
-            if l.dtype != DType::Bool {
+            if l.dtype.is_float() {
                 return Err(cx
-                    .err(format!("{} works on bool, not {}", cx.name(), l.dtype))
+                    .err(format!("{} works on bool and integers, not {}", cx.name(), l.dtype))
                     .help("compare or `cast(to: bool)` first"));
+            }
+        }
+        Binary::ShiftLeft | Binary::ShiftRight => {
+            if !l.dtype.is_int() {
+                return Err(cx.err(format!("{} works on integers, not {}", cx.name(), l.dtype)));
             }
         }
     }

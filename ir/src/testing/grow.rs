@@ -253,6 +253,9 @@ impl Grower {
             "abs",
             "neg",
             "erf",
+            "sin",
+            "atan",
+            "asinh",
             "dropout",
         ];
         let name = self.rng.pick(&names);

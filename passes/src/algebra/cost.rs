@@ -122,6 +122,7 @@ fn unary_flops(u: &Unary) -> u64 {
         | Unary::Gelu { .. }
         | Unary::Silu
         | Unary::Elu { .. }
+        | Unary::Trig(_)
         | Unary::Softplus => 24,
     }
 }

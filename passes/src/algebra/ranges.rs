@@ -133,6 +133,7 @@ fn unary_range(u: &Unary, x: Option<Range>) -> Option<Range> {
         Unary::Round => x.map(|(l, h)| (l.round_ties_even(), h.round_ties_even())),
         Unary::Sign => Some((-1.0, 1.0)),
         Unary::Not => None,
+        Unary::Trig(f) => f.range(),
         Unary::Log | Unary::Gelu { .. } | Unary::Silu | Unary::HardSwish | Unary::Elu { .. } => None,
     }
 }
@@ -166,6 +167,9 @@ fn binary_range(b: Binary, (a, c): Range, (d, e): Range) -> Option<Range> {
         | Binary::LessEqual
         | Binary::And
         | Binary::Or
-        | Binary::Xor => None,
+        | Binary::Xor
+        | Binary::Rem
+        | Binary::ShiftLeft
+        | Binary::ShiftRight => None,
     }
 }

@@ -74,7 +74,10 @@ fn merged(graph: &Graph, node: NodeId) -> Option<(NodeId, Init)> {
             | Binary::LessEqual
             | Binary::And
             | Binary::Or
-            | Binary::Xor,
+            | Binary::Xor
+            | Binary::Rem
+            | Binary::ShiftLeft
+            | Binary::ShiftRight,
             _,
         ) => return None,
     };

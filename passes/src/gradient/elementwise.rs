@@ -3,7 +3,7 @@
 use super::rule::{Made, One, Rule};
 use rectify_ir::dim::Dim;
 use rectify_ir::graph::Value;
-use rectify_ir::op::{Binary, Op, Unary};
+use rectify_ir::op::{Binary, Op, Trig, Unary};
 use rectify_ir::scalar::Scalar;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
 
@@ -91,9 +91,59 @@ pub(super) fn unary(r: &mut Rule<'_>, g: Value, u: &Unary) -> Made {
             let d = r.unary(Unary::Sigmoid, x)?;
             r.mul(g, d)?
         }
+        Unary::Trig(f) => trig(r, g, *f)?,
         Unary::Floor | Unary::Ceil | Unary::Round | Unary::Sign | Unary::Not => return Ok(vec![None]),
     };
     Ok(vec![Some(dx)])
+}
+
+fn trig(r: &mut Rule<'_>, g: Value, f: Trig) -> One {
+    let (x, y) = (r.x[0], r.y());
+    // 1 / √(a · x² + b)
+    let root = |r: &mut Rule<'_>, a: f64, b: f64| {
+        let square = r.mul(x, x)?;
+        let sum = r.affine(square, a, b)?;
+        let root = r.unary(Unary::Sqrt, sum)?;
+        r.div(g, root)
+    };
+    let negated = |r: &mut Rule<'_>, v: Value| r.unary(Unary::Neg, v);
+    match f {
+        Trig::Sin => {
+            let d = r.unary(Unary::Trig(Trig::Cos), x)?;
+            r.mul(g, d)
+        }
+        Trig::Cos => {
+            let d = r.unary(Unary::Trig(Trig::Sin), x)?;
+            let part = r.mul(g, d)?;
+            negated(r, part)
+        }
+        Trig::Tan => {
+            let square = r.mul(y, y)?;
+            let d = r.affine(square, 1.0, 1.0)?;
+            r.mul(g, d)
+        }
+        Trig::Asin => root(r, -1.0, 1.0),
+        Trig::Acos => {
+            let part = root(r, -1.0, 1.0)?;
+            negated(r, part)
+        }
+        Trig::Sinh => {
+            let d = r.unary(Unary::Trig(Trig::Cosh), x)?;
+            r.mul(g, d)
+        }
+        Trig::Cosh => {
+            let d = r.unary(Unary::Trig(Trig::Sinh), x)?;
+            r.mul(g, d)
+        }
+        Trig::Asinh => root(r, 1.0, 1.0),
+        Trig::Acosh => root(r, 1.0, -1.0),
+        Trig::Atan | Trig::Atanh => {
+            let square = r.mul(x, x)?;
+            let sign = if f == Trig::Atan { 1.0 } else { -1.0 };
+            let d = r.affine(square, sign, 1.0)?;
+            r.div(g, d)
+        }
+    }
 }
 
 /// g where min < x < max, else 0.
@@ -172,9 +222,22 @@ pub(super) fn binary(r: &mut Rule<'_>, g: Value, b: Binary) -> Made {
                 let slope = r.mul(y, log)?;
                 r.mul(g, slope)?
             }
-            Binary::Equal | Binary::Less | Binary::LessEqual | Binary::And | Binary::Or | Binary::Xor => {
-                return Ok(made);
+            // Constant steps of the divisor between its jumps.
+            Binary::Rem if side == 0 => g,
+            Binary::Rem => {
+                let rest = r.sub(other, y)?;
+                let steps = r.div(rest, own)?;
+                let part = r.mul(g, steps)?;
+                r.unary(Unary::Neg, part)?
             }
+            Binary::Equal
+            | Binary::Less
+            | Binary::LessEqual
+            | Binary::And
+            | Binary::Or
+            | Binary::Xor
+            | Binary::ShiftLeft
+            | Binary::ShiftRight => return Ok(made),
         };
         made[side] = Some(back(r, full, own)?);
     }

@@ -210,7 +210,10 @@ impl Walk<'_> {
                 | Binary::LessEqual
                 | Binary::And
                 | Binary::Or
-                | Binary::Xor,
+                | Binary::Xor
+                | Binary::Rem
+                | Binary::ShiftLeft
+                | Binary::ShiftRight,
             )
             | Op::BatchNorm { .. }
             | Op::LayerNorm { .. }
@@ -294,6 +297,7 @@ fn unary(u: &Unary) -> Step {
         | Unary::Reciprocal
         | Unary::Sign
         | Unary::Not
+        | Unary::Trig(_)
         | Unary::Erf => Step::End,
     }
 }

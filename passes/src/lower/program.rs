@@ -94,10 +94,6 @@ impl Expression {
                     self.binary(B::Eq, *x, zero)
                 }
             },
-            (Op::Binary(Binary::Xor), [x, y]) => {
-                let difference = self.binary(B::Sub, *x, *y);
-                self.unary(U::Abs, difference)
-            }
             (Op::Binary(b), [x, y]) => self.binary(binary(*b), *x, *y),
             (Op::Select, [c, x, y]) => self.step(Step::Select(*c, *x, *y)),
             (Op::Cast { to: DType::Bool }, [x]) => {
@@ -252,10 +248,12 @@ fn binary(op: Binary) -> B {
         Binary::Equal => B::Eq,
         Binary::Less => B::Lt,
         Binary::LessEqual => B::Le,
-        // On 0 and 1.
-        Binary::And => B::Mul,
-        Binary::Or => B::Max,
-        Binary::Xor => B::Sub,
+        Binary::And => B::And,
+        Binary::Or => B::Or,
+        Binary::Xor => B::Xor,
+        Binary::Rem => B::Rem,
+        Binary::ShiftLeft => B::ShiftLeft,
+        Binary::ShiftRight => B::ShiftRight,
     }
 }
 
@@ -285,6 +283,7 @@ fn unary(op: &Unary) -> Option<U> {
         Unary::Floor => U::Floor,
         Unary::Ceil => U::Ceil,
         Unary::Round => U::Round,
+        Unary::Trig(f) => U::Trig(*f),
         Unary::Sign | Unary::Not => return None,
     })
 }

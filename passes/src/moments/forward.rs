@@ -211,7 +211,7 @@ impl<'a> Walk<'a> {
             Binary::Sub => x.plus(y, -1.0),
             Binary::Mul if same => x.through(&Function::new(false, |v| v * v)),
             Binary::Mul => x.times(y),
-            Binary::Div | Binary::Max | Binary::Min | Binary::Pow => {
+            Binary::Div | Binary::Max | Binary::Min | Binary::Pow | Binary::Rem => {
                 // One of them is a number.
                 if let Some(number) = y.number() {
                     let zero = number == 0.0 && op != Binary::Pow;
@@ -221,9 +221,14 @@ impl<'a> Walk<'a> {
                     y.through(&Function::new(false, move |v| apply_binary(op, number, v)))
                 }
             }
-            Binary::Equal | Binary::Less | Binary::LessEqual | Binary::And | Binary::Or | Binary::Xor => {
-                return None;
-            }
+            Binary::Equal
+            | Binary::Less
+            | Binary::LessEqual
+            | Binary::And
+            | Binary::Or
+            | Binary::Xor
+            | Binary::ShiftLeft
+            | Binary::ShiftRight => return None,
         })
     }
 

@@ -4,7 +4,7 @@ use super::attrs::Attrs;
 use super::import::{Importer, MAX_VALUE_INPUT};
 use super::problem::{ProblemKind, Refusal};
 use super::tensor::RawTensor;
-use super::values::Known;
+use super::values::{Known, encoded};
 use rectify_ir::init::Init;
 use rectify_ir::op::{Binary, Op, ReduceKind, Source, Unary};
 use rectify_ir::{DType, Dim, DimFacts, TensorType, Value};
@@ -279,6 +279,14 @@ impl<'a, 'm> Cx<'a, 'm> {
         let name = self.im.unique(&format!("{base}.{}", if value == 0.0 { "zeros" } else { "filled" }));
         let source = Source::Init(Init::constant(value));
         self.im.graph.add_param(name, TensorType::new(dtype, shape), source)
+    }
+
+    /// A constant tensor of these numbers, under a name of its own.
+    pub fn literal(&mut self, dtype: DType, shape: &[usize], values: &mut dyn Iterator<Item = f64>) -> Value {
+        let base = self.outputs.iter().flatten().next().map_or("constant", String::as_str);
+        let name = self.im.unique(&format!("{base}.pattern"));
+        let bytes: Vec<u8> = values.flat_map(|v| encoded(v, dtype)).collect();
+        self.im.constant(&name, RawTensor { dtype, shape: shape.to_vec(), bytes: bytes.into() })
     }
 
     /// Axis `v` of a tensor of `rank` axes; negative counts from the end.

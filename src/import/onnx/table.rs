@@ -94,6 +94,18 @@ impl Importer<'_> {
         self.set(name, Tensor::constant(raw));
     }
 
+    /// A constant that no name of the file stands for.
+    pub fn constant(&mut self, name: &str, raw: RawTensor) -> Value {
+        let ty = TensorType::new(raw.dtype, dims(&raw.shape));
+        let source = if raw.bytes.len() > INLINE_BYTES {
+            self.weights.insert(name, raw);
+            Source::File { file: self.weights.file().clone(), tensor: name.into(), blake3: None }
+        } else {
+            Source::Data(raw.to_literal())
+        };
+        self.graph.add_param(name, ty, source)
+    }
+
     /// Lets `name` stand for what `from` stands for.
     pub fn set_alias(&mut self, name: &str, from: &str) -> Result<(), Refusal> {
         // A constant must be a value of the graph before it has two names, or it would be made twice.

@@ -119,15 +119,9 @@ impl Known {
                 }
             };
             match self.dtype {
-                DType::F32 => bytes.extend((float as f32).to_le_bytes()),
-                DType::F64 => bytes.extend(float.to_le_bytes()),
-                DType::F16 => bytes.extend(half::f16::from_f64(float).to_le_bytes()),
-                DType::BF16 => bytes.extend(half::bf16::from_f64(float).to_le_bytes()),
                 DType::I64 | DType::U64 => bytes.extend(int.to_le_bytes()),
-                DType::I32 | DType::U32 => bytes.extend((int as i32).to_le_bytes()),
-                DType::I16 | DType::U16 => bytes.extend((int as i16).to_le_bytes()),
-                DType::I8 | DType::U8 => bytes.push(int as u8),
-                DType::Bool => bytes.push(u8::from(int != 0)),
+                dtype if dtype.is_float() => bytes.extend(encoded(float, dtype)),
+                dtype => bytes.extend(encoded(int as f64, dtype)),
             }
         }
         Some(Literal { dtype: self.dtype, shape: self.shape.clone(), bytes: bytes.into() })
@@ -170,6 +164,21 @@ impl Known {
     pub fn cast(&self, to: DType, facts: &DimFacts) -> Option<Known> {
         let elems = self.elems.iter().map(|e| cast(e, to, facts)).collect::<Option<Vec<_>>>()?;
         Known::new(to, self.shape.clone(), elems, self.derived)
+    }
+}
+
+/// A number in the bytes of a type; integers wrap.
+pub fn encoded(v: f64, dtype: DType) -> Vec<u8> {
+    match dtype {
+        DType::F32 => (v as f32).to_le_bytes().to_vec(),
+        DType::F64 => v.to_le_bytes().to_vec(),
+        DType::F16 => half::f16::from_f64(v).to_le_bytes().to_vec(),
+        DType::BF16 => half::bf16::from_f64(v).to_le_bytes().to_vec(),
+        DType::I64 | DType::U64 => (v as i64).to_le_bytes().to_vec(),
+        DType::I32 | DType::U32 => (v as i64 as i32).to_le_bytes().to_vec(),
+        DType::I16 | DType::U16 => (v as i64 as i16).to_le_bytes().to_vec(),
+        DType::I8 | DType::U8 => vec![v as i64 as u8],
+        DType::Bool => vec![u8::from(v != 0.0)],
     }
 }
 

@@ -50,6 +50,7 @@ impl Reader<'_> {
                 ("half_pixel", ResizeCoords::HalfPixel),
                 ("pytorch_half_pixel", ResizeCoords::PytorchHalfPixel),
                 ("half_pixel_symmetric", ResizeCoords::HalfPixelSymmetric),
+                ("pixel_centre", ResizeCoords::PixelCentre),
                 ("align_corners", ResizeCoords::AlignCorners),
                 ("asymmetric", ResizeCoords::Asymmetric),
                 ("crop_and_resize", ResizeCoords::CropAndResize(roi)),
@@ -114,6 +115,7 @@ pub(super) fn resize_attrs(a: &ResizeAttrs) -> Vec<(&'static str, AttrValue)> {
         ResizeCoords::AlignCorners => "align_corners",
         ResizeCoords::Asymmetric => "asymmetric",
         ResizeCoords::HalfPixelSymmetric => "half_pixel_symmetric",
+        ResizeCoords::PixelCentre => "pixel_centre",
         ResizeCoords::CropAndResize(_) => "crop_and_resize",
     };
     attrs.push(("coords", word(coords)));

@@ -2,7 +2,7 @@
 
 use super::super::context::{Cx, Lowered};
 use super::super::problem::Refusal;
-use rectify_ir::op::{Binary, Op, Unary};
+use rectify_ir::op::{Binary, Op, Trig, Unary};
 use rectify_ir::scalar::Scalar;
 use rectify_ir::{Dim, TensorType};
 
@@ -36,6 +36,16 @@ pub fn unary(cx: &mut Cx<'_, '_>) -> Lowered {
     };
     let x = cx.value(0)?;
     let y = cx.unary(u, x)?;
+    cx.set(0, y);
+    Ok(())
+}
+
+/// Circular and hyperbolic functions, which the graph has under the same names.
+pub fn trig(cx: &mut Cx<'_, '_>) -> Lowered {
+    let f = Trig::find(&cx.op.to_ascii_lowercase());
+    let f = f.ok_or_else(|| Refusal::form(format!("{} is no function of an angle", cx.op)))?;
+    let x = cx.value(0)?;
+    let y = cx.unary(Unary::Trig(f), x)?;
     cx.set(0, y);
     Ok(())
 }

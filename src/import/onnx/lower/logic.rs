@@ -32,6 +32,39 @@ pub fn not(cx: &mut Cx<'_, '_>) -> Lowered {
     Ok(())
 }
 
+/// Only a NaN differs from itself.
+pub fn is_nan(cx: &mut Cx<'_, '_>) -> Lowered {
+    let x = cx.value(0)?;
+    let same = cx.binary(Binary::Equal, x, x)?;
+    let y = cx.unary(Unary::Not, same)?;
+    cx.set(0, y);
+    Ok(())
+}
+
+pub fn is_inf(cx: &mut Cx<'_, '_>) -> Lowered {
+    let (negative, positive) =
+        (cx.attrs.flag("detect_negative", true)?, cx.attrs.flag("detect_positive", true)?);
+    let mut x = cx.value(0)?;
+    let sought = match (negative, positive) {
+        (true, true) => {
+            x = cx.unary(Unary::Abs, x)?;
+            f64::INFINITY
+        }
+        (false, true) => f64::INFINITY,
+        (true, false) => f64::NEG_INFINITY,
+        // Nothing is sought, and no number is less than itself.
+        (false, false) => {
+            let y = cx.binary(Binary::Less, x, x)?;
+            cx.set(0, y);
+            return Ok(());
+        }
+    };
+    let sought = cx.scalar(sought);
+    let y = cx.binary(Binary::Equal, x, sought)?;
+    cx.set(0, y);
+    Ok(())
+}
+
 pub fn choose(cx: &mut Cx<'_, '_>) -> Lowered {
     let (condition, a, b) = (cx.value(0)?, cx.value(1)?, cx.value(2)?);
     let y = cx.select(condition, a, b)?;

@@ -5,8 +5,13 @@
 
 mod activation;
 mod arithmetic;
+mod bits;
 mod constant;
 mod conv;
+mod crop;
+mod cumulative;
+mod einsum;
+mod generate;
 mod linear;
 mod logic;
 mod loss;
@@ -33,28 +38,46 @@ pub fn find(op: &str) -> Option<Lower> {
 #[rustfmt::skip]
 const TABLE: &[(&str, Lower)] = &[
     ("Abs", activation::unary),
+    ("Acos", activation::trig),
+    ("Acosh", activation::trig),
     ("Add", arithmetic::binary),
+    ("AffineGrid", generate::affine_grid),
     ("And", logic::binary),
+    ("Asin", activation::trig),
+    ("Asinh", activation::trig),
+    ("Atan", activation::trig),
+    ("Atanh", activation::trig),
     ("AveragePool", pool::average),
     ("BatchNormalization", norm::batch),
+    ("BitShift", bits::binary),
+    ("BitwiseAnd", bits::binary),
+    ("BitwiseNot", bits::not),
+    ("BitwiseOr", bits::binary),
+    ("BitwiseXor", bits::binary),
     ("Cast", constant::cast),
     ("CastLike", constant::cast),
     ("Ceil", activation::unary),
     ("Celu", activation::celu),
+    ("CenterCropPad", crop::center),
     ("Clip", activation::clip),
     ("Concat", movement::concat),
     ("Constant", constant::constant),
     ("ConstantOfShape", constant::constant_of_shape),
     ("Conv", conv::conv),
     ("ConvTranspose", conv::conv_transpose),
+    ("Cos", activation::trig),
+    ("Cosh", activation::trig),
+    ("CumSum", cumulative::sum),
     ("DepthToSpace", movement::depth_to_space),
     ("Div", arithmetic::binary),
     ("Dropout", constant::dropout),
+    ("Einsum", einsum::einsum),
     ("Elu", activation::unary),
     ("Equal", logic::binary),
     ("Erf", activation::unary),
     ("Exp", activation::unary),
     ("Expand", shape::expand),
+    ("EyeLike", generate::eye_like),
     ("Flatten", shape::flatten),
     ("Floor", activation::unary),
     ("Gather", slice::gather),
@@ -72,6 +95,8 @@ const TABLE: &[(&str, Lower)] = &[
     ("HardSwish", activation::unary),
     ("Identity", constant::identity),
     ("InstanceNormalization", norm::instance),
+    ("IsInf", logic::is_inf),
+    ("IsNaN", logic::is_nan),
     ("LRN", norm::local_response),
     ("LayerNormalization", norm::layer),
     ("LeakyRelu", activation::unary),
@@ -88,6 +113,7 @@ const TABLE: &[(&str, Lower)] = &[
     ("MeanVarianceNormalization", norm::mean_variance),
     ("Min", arithmetic::variadic),
     ("Mish", activation::mish),
+    ("Mod", bits::modulo),
     ("Mul", arithmetic::binary),
     ("Neg", activation::unary),
     ("NegativeLogLikelihoodLoss", loss::negative_log_likelihood),
@@ -97,6 +123,7 @@ const TABLE: &[(&str, Lower)] = &[
     ("Pad", slice::pad),
     ("Pow", arithmetic::pow),
     ("RMSNormalization", norm::rms),
+    ("Range", generate::range),
     ("Reciprocal", activation::unary),
     ("ReduceL1", reduce::reduce),
     ("ReduceL2", reduce::reduce),
@@ -117,6 +144,8 @@ const TABLE: &[(&str, Lower)] = &[
     ("Shrink", logic::shrink),
     ("Sigmoid", activation::unary),
     ("Sign", activation::unary),
+    ("Sin", activation::trig),
+    ("Sinh", activation::trig),
     ("Size", shape::size),
     ("Slice", slice::slice),
     ("Softmax", softmax::softmax),
@@ -130,10 +159,12 @@ const TABLE: &[(&str, Lower)] = &[
     ("Sub", arithmetic::binary),
     ("Sum", arithmetic::variadic),
     ("Swish", activation::swish),
+    ("Tan", activation::trig),
     ("Tanh", activation::unary),
     ("ThresholdedRelu", logic::thresholded_relu),
     ("Tile", shape::tile),
     ("Transpose", movement::transpose),
+    ("Trilu", generate::triangle),
     ("Unsqueeze", shape::unsqueeze),
     ("Upsample", resize::upsample),
     ("Where", logic::choose),

@@ -49,7 +49,7 @@ pub fn batch(cx: &mut Cx<'_, '_>) -> Lowered {
     let x = cx.value(0)?;
     let rank = cx.type_of(x).rank();
     if cx.version < 9 && !cx.attrs.flag("spatial", true)? && rank > 2 {
-        return Err(Refusal::attribute("statistics for every element (`spatial: 0`) are not supported"));
+        return by_element(cx, x, eps);
     }
     let (scale, shift) = (cx.value(1)?, cx.value(2)?);
     let (mut mean, mut var) = (cx.value(3)?, cx.value(4)?);
@@ -70,6 +70,19 @@ pub fn batch(cx: &mut Cx<'_, '_>) -> Lowered {
         (mean, var) = (m, v);
     }
     let y = cx.push(Op::BatchNorm { eps: eps.into() }, &[x, scale, shift, mean, var])?;
+    cx.set(0, y);
+    Ok(())
+}
+
+/// Statistics [C, …] for every element of an image, as the first versions have them.
+fn by_element(cx: &mut Cx<'_, '_>, x: Value, eps: f64) -> Lowered {
+    let [scale, shift, mean, var] = [cx.value(1)?, cx.value(2)?, cx.value(3)?, cx.value(4)?];
+    let var = cx.binary_const(Binary::Add, var, eps)?;
+    let std = cx.unary(Unary::Sqrt, var)?;
+    let factor = cx.binary(Binary::Div, scale, std)?;
+    let centred = cx.binary(Binary::Sub, x, mean)?;
+    let y = cx.binary(Binary::Mul, centred, factor)?;
+    let y = cx.binary(Binary::Add, y, shift)?;
     cx.set(0, y);
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::super::context::{Cx, Lowered};
 use super::super::problem::Refusal;
 use super::conv::{padding, spatial, spatial_rank};
 use rectify_ir::Value;
-use rectify_ir::op::{Binary, Op, PoolAttrs, ReduceKind, Unary};
+use rectify_ir::op::{Binary, Op, Padding, PoolAttrs, ReduceKind, Unary};
 
 fn attrs(cx: &mut Cx<'_, '_>, x: Value) -> Result<PoolAttrs, Refusal> {
     let rank = spatial_rank(cx, cx.type_of(x))?;
@@ -44,9 +44,9 @@ pub fn average(cx: &mut Cx<'_, '_>) -> Lowered {
 /// (Σ |x|^p)^(1/p) over windows: the sum is the average times the window's size.
 pub fn lp(cx: &mut Cx<'_, '_>) -> Lowered {
     let x = cx.value(0)?;
-    let pool = attrs(cx, x)?;
+    let mut pool = attrs(cx, x)?;
     if pool.ceil {
-        return Err(Refusal::attribute("`ceil_mode` of LpPool is not supported"));
+        pool = rounded_up(cx, x, pool)?;
     }
     let p = cx.attrs.int("p", 2)?;
     let window: i64 = pool
@@ -60,6 +60,29 @@ pub fn lp(cx: &mut Cx<'_, '_>) -> Lowered {
     let y = root(cx, y, p)?;
     cx.set(0, y);
     Ok(())
+}
+
+/// The pool with padding in place of `ceil`: an average over a window that reaches beyond the padding would not be a sum
+/// over the whole window.
+fn rounded_up(cx: &mut Cx<'_, '_>, x: Value, mut pool: PoolAttrs) -> Result<PoolAttrs, Refusal> {
+    let y = cx.push(Op::MaxPool(pool.clone()), &[x])?;
+    pool.ceil = false;
+    let Padding::Explicit(pads) = &mut pool.pad else {
+        // Sizes do not depend on the window then.
+        return Ok(pool);
+    };
+    let (from, to) = (cx.type_of(x).shape.clone(), cx.type_of(y).shape.clone());
+    let rank = pool.kernel.len();
+    for i in 0..rank {
+        let span = pool.dilation[i].checked_mul(pool.kernel[i] - 1).and_then(|n| n.checked_add(1));
+        let reach = to[2 + i].as_const().zip(span).and_then(|(n, span)| (n - 1).checked_mul(pool.stride[i])?.checked_add(span));
+        let (Some(reach), Some(n)) = (reach, from[2 + i].as_const()) else {
+            return Err(Refusal::form("`ceil_mode` of LpPool along axes of symbolic size is not supported")
+                .help("give the model's symbolic dims fixed sizes when importing"));
+        };
+        pads[rank + i] = pads[rank + i].max(reach - n - pads[i]);
+    }
+    Ok(pool)
 }
 
 /// |x|^p

@@ -54,6 +54,7 @@ pub fn resize(cx: &mut Cx<'_, '_>) -> Lowered {
         "half_pixel" => ResizeCoords::HalfPixel,
         "pytorch_half_pixel" => ResizeCoords::PytorchHalfPixel,
         "half_pixel_symmetric" => ResizeCoords::HalfPixelSymmetric,
+        "tf_half_pixel_for_nn" => ResizeCoords::PixelCentre,
         "align_corners" => ResizeCoords::AlignCorners,
         "asymmetric" => ResizeCoords::Asymmetric,
         "tf_crop_and_resize" => ResizeCoords::CropAndResize(region(cx, &axes)?),

@@ -4,7 +4,7 @@ use super::super::context::{Cx, Lowered};
 use super::super::indices::slice_range;
 use super::super::problem::Refusal;
 use rectify_ir::op::{Op, PadMode};
-use rectify_ir::{Dim, Value};
+use rectify_ir::{DType, Dim, Value};
 
 /// From here on a bound stands for "to the end": exporters write the greatest integer of 32 or 64 bits.
 const FAR: i64 = i32::MAX as i64;
@@ -174,18 +174,16 @@ pub fn gather_nd(cx: &mut Cx<'_, '_>) -> Lowered {
 pub fn pad(cx: &mut Cx<'_, '_>) -> Lowered {
     let ty = cx.ty(0)?;
     let rank = ty.rank();
+    // A value that is computed is chosen where there is padding.
+    let mut computed = false;
     let (amounts, value) = if cx.version < 11 {
         let amounts = cx.attrs.ints("pads")?.ok_or_else(|| Refusal::malformed("`pads` is missing"))?;
         (amounts.to_vec(), cx.attrs.float("value", 0.0)?)
     } else {
         let amounts = cx.ints(1, "pads")?;
-        let value = if cx.has(2) {
-            cx.known_number(2)?
-                .ok_or_else(|| Refusal::form("padding with a computed value is not supported"))?
-        } else {
-            0.0
-        };
-        (amounts, value)
+        let value = if cx.has(2) { cx.known_number(2)? } else { Some(0.0) };
+        computed = value.is_none();
+        (amounts, value.unwrap_or(0.0))
     };
     let axes = if cx.has(3) { cx.ints(3, "axes")? } else { (0..rank as i64).collect() };
     if amounts.len() != 2 * axes.len() {
@@ -220,8 +218,23 @@ pub fn pad(cx: &mut Cx<'_, '_>) -> Lowered {
         y = push_cuts(cx, y, cuts)?;
     }
     if pads.iter().any(|p| *p != 0) {
-        y = cx.push(Op::Pad { pads, mode }, &[y])?;
+        let inner = cx.type_of(y).shape.clone();
+        y = cx.push(Op::Pad { pads: pads.clone(), mode }, &[y])?;
+        if computed && matches!(mode, PadMode::Constant(_)) {
+            y = with_value(cx, y, inner, pads)?;
+        }
     }
     cx.set(0, y);
     Ok(())
+}
+
+/// Puts input 2 where a padded tensor is padding; `inner` is the shape before padding.
+fn with_value(cx: &mut Cx<'_, '_>, padded: Value, inner: Vec<Dim>, pads: Vec<i64>) -> Result<Value, Refusal> {
+    let one = cx.scalar(1.0);
+    let ones = cx.push(Op::Expand { shape: inner }, &[one])?;
+    let mask = cx.push(Op::Pad { pads, mode: PadMode::Constant(0.0.into()) }, &[ones])?;
+    let mask = cx.cast(mask, DType::Bool)?;
+    let value = cx.value(2)?;
+    let value = cx.reshape(value, vec![])?;
+    cx.select(mask, padded, value)
 }

@@ -2,11 +2,14 @@
 //!
 //! `exp`, `log` and `erf` reduce their argument and end in a polynomial; the others are built on them in forms that
 //! do not cancel. The coefficients interpolate at Chebyshev nodes; their errors are far below half a unit in the
-//! last place, so that rounding dominates: 4 ulp at most, over all exponents, on every level (`pow` excepted, whose
-//! error grows with its exponent). Special values follow IEEE 754.
+//! last place, so that rounding dominates: 4 ulp at most, over all exponents, on every level. Special values follow
+//! IEEE 754. `trig` and `power` hold what needs more than one register of precision on the way.
+
+mod power;
+mod trig;
 
 use crate::tile::build::Builder;
-use crate::tile::{FloatCompare, Rounding, V, VectorOp};
+use crate::tile::{FloatCompare, V, VectorOp};
 
 /// Splat constants already made at this place of the code, by their bits.
 #[derive(Default)]
@@ -174,7 +177,11 @@ impl Math<'_> {
         let (n, _, p) = self.exp_parts(x);
         let one = self.constant(1.0);
         let mantissa = self.add(p, one);
-        // Two factors, since 2^n itself leaves the range of normal floats.
+        self.scale(mantissa, n)
+    }
+
+    /// `x * 2^n` for whole n of magnitude up to 250, by two factors: 2^n itself leaves the range of normal floats.
+    fn scale(&mut self, x: V, n: V) -> V {
         let half = self.constant(0.5);
         let half_n = self.mul(n, half);
         let (n1, shifted1) = self.integer(half_n);
@@ -182,7 +189,7 @@ impl Math<'_> {
         let magic = self.constant(MAGIC);
         let shifted2 = self.add(n2, magic);
         let (scale1, scale2) = (self.power_of_two(shifted1), self.power_of_two(shifted2));
-        let scaled = self.mul(mantissa, scale1);
+        let scaled = self.mul(x, scale1);
         self.mul(scaled, scale2)
     }
 
@@ -196,23 +203,26 @@ impl Math<'_> {
         self.mul_add(p, scale, rest)
     }
 
-    /// The logarithm of positive normal floats and of 1.
-    fn log_normal(&mut self, x: V, exponent_offset: Option<V>) -> V {
-        // Centres the mantissa on 1: the exponent counts from sqrt(1/2).
+    /// Splits positive normal floats into a power of two, as a float, and a mantissa from `sqrt(1/2)` to `sqrt(2)`.
+    fn exponent_and_mantissa(&mut self, x: V) -> (V, V) {
         let root_half = std::f32::consts::FRAC_1_SQRT_2.to_bits();
         let shift = self.bits(1f32.to_bits() - root_half);
         let shifted = self.op(VectorOp::IntAdd(x, shift));
         let exponent = self.op(VectorOp::ShiftRight(shifted, 23));
         let bias = self.bits(127);
         let exponent = self.op(VectorOp::IntSub(exponent, bias));
-        let mut e = self.op(VectorOp::FromInt(exponent));
+        let mask = self.bits(0x007f_ffff);
+        let mantissa = self.op(VectorOp::And(shifted, mask));
+        let base = self.bits(root_half);
+        (self.op(VectorOp::FromInt(exponent)), self.op(VectorOp::IntAdd(mantissa, base)))
+    }
+
+    /// The logarithm of positive normal floats and of 1.
+    fn log_normal(&mut self, x: V, exponent_offset: Option<V>) -> V {
+        let (mut e, mantissa) = self.exponent_and_mantissa(x);
         if let Some(offset) = exponent_offset {
             e = self.add(e, offset);
         }
-        let mantissa_mask = self.bits(0x007f_ffff);
-        let mantissa = self.op(VectorOp::And(shifted, mantissa_mask));
-        let base = self.bits(root_half);
-        let mantissa = self.op(VectorOp::IntAdd(mantissa, base));
         let one = self.constant(1.0);
         let f = self.sub(mantissa, one);
         let square = self.mul(f, f);
@@ -242,14 +252,18 @@ impl Math<'_> {
         self.select(FloatCompare::Lt, x, zero, nan, y)
     }
 
-    /// `log(1 + t)` for `0 <= t <= 1`.
-    fn log_1p(&mut self, t: V) -> V {
+    /// `1 + t`, and to first order what its rounding takes from the logarithm; for `t >= 0`.
+    fn one_plus(&mut self, t: V) -> (V, V) {
         let one = self.constant(1.0);
         let u = self.add(one, t);
-        // What the addition rounded away, brought back to first order.
         let kept = self.sub(u, one);
         let lost = self.sub(t, kept);
-        let correction = self.div(lost, u);
+        (u, self.div(lost, u))
+    }
+
+    /// `log(1 + t)` for finite `t >= 0`.
+    fn log_1p(&mut self, t: V) -> V {
+        let (u, correction) = self.one_plus(t);
         let y = self.log_normal(u, None);
         self.add(y, correction)
     }
@@ -316,30 +330,5 @@ impl Math<'_> {
         let y = self.mul_add(x, alpha, beta);
         let y = self.at_least(y, 0.0);
         self.at_most(y, 1.0)
-    }
-
-    pub fn pow(&mut self, x: V, y: V) -> V {
-        let magnitude = self.abs(x);
-        let (zero, one, half) = (self.constant(0.0), self.constant(1.0), self.constant(0.5));
-        let (infinity, nan) = (self.constant(f32::INFINITY), self.constant(f32::NAN));
-        let log = self.log(magnitude);
-        let product = self.mul(y, log);
-        let power = self.exp(product);
-        // 0 * inf above is NaN where the true value is 1: a base of 1, or an exponent of 0.
-        let power = self.select(FloatCompare::Eq, magnitude, one, one, power);
-        let power = self.select(FloatCompare::Ne, y, y, y, power);
-        // A negative base: odd exponents give its sign, fractional ones NaN (unless something is infinite).
-        let whole = self.op(VectorOp::Round(Rounding::Nearest, y));
-        let half_y = self.mul(y, half);
-        let half_whole = self.op(VectorOp::Round(Rounding::Nearest, half_y));
-        let sign = self.sign(x);
-        let odd_sign = self.select(FloatCompare::Eq, half_y, half_whole, zero, sign);
-        let signed = self.op(VectorOp::Or(power, odd_sign));
-        let fraction = self.select(FloatCompare::Lt, magnitude, infinity, nan, power);
-        let fraction = self.select(FloatCompare::Lt, x, zero, fraction, power);
-        let y_result = self.select(FloatCompare::Eq, y, whole, signed, fraction);
-        let y_result = self.select(FloatCompare::Ne, x, x, x, y_result);
-        let y_result = self.select(FloatCompare::Eq, x, one, one, y_result);
-        self.select(FloatCompare::Eq, y, zero, one, y_result)
     }
 }
