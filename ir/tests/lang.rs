@@ -86,7 +86,7 @@ fn every_op_compiles_as_its_example_says() {
         let piped = if ["(a, b", "(c", "(i, i)"].iter().any(|s| spec.example.contains(s)) { "" } else { "x |> " };
         let model = format!(
             "model m(x: f32[N, 16, 16, 16], a: f32[N, 16, 16, 16], b: f32[N, 16, 16, 16], c: bool[N, 16, 16, 16], \
-             d: bool[N, 16, 16, 16], i: i64[N, 16, 16, 16]) {{ {piped}{} as l }}",
+             d: bool[N, 16, 16, 16], i: i64[N, 16, 16, 16], j: i64[N, 16, 2]) {{ {piped}{} as l }}",
             spec.example
         );
         // `as` stands behind the epilogue of `map`.

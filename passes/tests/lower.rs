@@ -164,7 +164,7 @@ fn choices_and_gathers() {
         // Indices that are known at run time alone: of rows, of single elements, of channels in blocks.
         ("x: f32[4, 3, 5], i: i64[2, 3]", "gather(x, i - 6) |> relu"),
         ("x: f32[4, 3, 5], i: i32[2, 3]", "gather(x, i, axis: 2)"),
-        ("x: f32[4, 3], i: i64", "gather(x, i)"),
+        ("x: f32[4, 3], i: i64[1]", "gather(x, i |> reshape(shape: []))"),
         ("x: i64[4, 30], i: i16[7]", "gather(x, i, axis: 1) * 2"),
         ("x: f32[1, 8, 5, 5], i: i64[3]", "x |> conv(10, kernel: 3) |> gather(i, axis: 1)"),
         ("x: f32[4, 3, 6], i: i32[2, 9, 6]", "gather_elements(x, i - 8, axis: 1)"),

@@ -138,6 +138,12 @@ impl Binary {
             Binary::Ge => i128::from(a >= b),
             Binary::Le => i128::from(a <= b),
             Binary::Eq => i128::from(a == b),
+            Binary::Rem => wrap(a.checked_rem(b).unwrap_or(a)),
+            Binary::And => a & b,
+            Binary::Or => a | b,
+            Binary::Xor => a ^ b,
+            Binary::ShiftLeft => wrap(if (0..64).contains(&b) { a << b } else { 0 }),
+            Binary::ShiftRight => a >> if (0..64).contains(&b) { b } else { 64 },
             // Kernels of integers have neither.
             Binary::Pow | Binary::Prelu => a,
         }
