@@ -61,7 +61,8 @@ fn examples_of_the_table_compile() {
         };
         let n = if matches!(spec.name, "reshape" | "matmul") { "1" } else { "N" };
         let stage = stage.replace('N', n);
-        let piped = if ["(c)", "(c, ", "(i, i)"].iter().any(|own| stage.contains(own)) { "" } else { "x |> " };
+        let piped =
+            if ["(c)", "(c, ", "(i, i)"].iter().any(|own| stage.contains(own)) { "" } else { "x |> " };
         let of = format!("[{n}, 16, 8, 8]");
         let inputs = format!("x: f32{of}, c: bool{of}, d: bool{of}, i: i64{of}, j: i64[{n}, 2]");
         let text = format!("model m({inputs}) {{\n    {piped}{stage} as l\n}}\n");

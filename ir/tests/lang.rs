@@ -83,7 +83,8 @@ fn dumps() {
 #[test]
 fn every_op_compiles_as_its_example_says() {
     for spec in table::OPS {
-        let piped = if ["(a, b", "(c", "(i, i)"].iter().any(|s| spec.example.contains(s)) { "" } else { "x |> " };
+        let piped =
+            if ["(a, b", "(c", "(i, i)"].iter().any(|s| spec.example.contains(s)) { "" } else { "x |> " };
         let model = format!(
             "model m(x: f32[N, 16, 16, 16], a: f32[N, 16, 16, 16], b: f32[N, 16, 16, 16], c: bool[N, 16, 16, 16], \
              d: bool[N, 16, 16, 16], i: i64[N, 16, 16, 16], j: i64[N, 16, 2]) {{ {piped}{} as l }}",

@@ -39,7 +39,17 @@ fn everything() -> Program {
         value = program.unary(op, value);
     }
     let load = program.push(Step::Load(0));
-    for op in [Binary::Pow, Binary::Rem, Binary::And, Binary::Xor, Binary::Max, Binary::Min, Binary::Prelu, Binary::Div, Binary::Gt] {
+    for op in [
+        Binary::Pow,
+        Binary::Rem,
+        Binary::And,
+        Binary::Xor,
+        Binary::Max,
+        Binary::Min,
+        Binary::Prelu,
+        Binary::Div,
+        Binary::Gt,
+    ] {
         value = program.binary(op, value, load);
     }
     program

@@ -2,11 +2,11 @@
 
 use crate::common::{Call, run_everywhere};
 use rectify_ir::DType;
-use rectify_ir::op::Trig;
 use rectify_ir::kernel::{
     Access, Binary, Compute, Descriptor, Nest, NestArgs, NestOperand, NestStream, Program, Reg, Step, Unary,
     Vectorise,
 };
+use rectify_ir::op::Trig;
 
 /// Applies a program to columns of operands, everywhere: the same bits with any number of lanes.
 fn apply(program: &Program, columns: &[Vec<f32>]) -> Vec<f32> {
@@ -213,7 +213,9 @@ fn binary_functions() {
 fn powers() {
     let mut pairs = Vec::new();
     for base in samples().into_iter().filter(|b| *b > 0.0).step_by(7) {
-        for exponent in [-126.3, -31.7, -3.0, -0.5, 0.1, 0.3, 1.0 / 3.0, 1.0, 1.7, 2.0, 2.2, 3.0, 7.0, 12.9, 88.1, 3e4] {
+        for exponent in
+            [-126.3, -31.7, -3.0, -0.5, 0.1, 0.3, 1.0 / 3.0, 1.0, 1.7, 2.0, 2.2, 3.0, 7.0, 12.9, 88.1, 3e4]
+        {
             pairs.push((base, exponent as f32));
         }
     }
@@ -296,9 +298,19 @@ fn circular_and_hyperbolic_functions() {
 fn measured_errors() {
     let mut values = samples();
     values.extend((0..200_000).map(|k| (k as f32 - 1e5) * 1.3e-4));
-    for op in [Unary::Exp, Unary::Log, Unary::Tanh, Unary::Sigmoid, Unary::Erf, Unary::Softplus, Unary::Silu, Unary::GeluErf, Unary::GeluTanh]
-        .into_iter()
-        .chain(Trig::ALL.map(Unary::Trig))
+    for op in [
+        Unary::Exp,
+        Unary::Log,
+        Unary::Tanh,
+        Unary::Sigmoid,
+        Unary::Erf,
+        Unary::Softplus,
+        Unary::Silu,
+        Unary::GeluErf,
+        Unary::GeluTanh,
+    ]
+    .into_iter()
+    .chain(Trig::ALL.map(Unary::Trig))
     {
         let circular = matches!(op, Unary::Trig(Trig::Sin | Trig::Cos | Trig::Tan));
         let values: Vec<f32> = values.iter().copied().filter(|v| !circular || v.abs() <= 6000.0).collect();

@@ -89,7 +89,9 @@ impl Compute {
         use super::{Binary, Step, Unary};
         let integer = matches!(self, Compute::I64 | Compute::U64);
         program.steps.iter().find_map(|step| match step {
-            Step::Binary(op @ (Binary::ShiftLeft | Binary::ShiftRight), ..) if !integer => Some(op.to_string()),
+            Step::Binary(op @ (Binary::ShiftLeft | Binary::ShiftRight), ..) if !integer => {
+                Some(op.to_string())
+            }
             _ if self == Compute::F32 => None,
             Step::Acc | Step::Load(_) | Step::Const(_) | Step::Select(..) => None,
             Step::Unary(op, _) => match op {

@@ -6,13 +6,13 @@
 
 mod attrs;
 mod elementwise;
-mod trig;
 pub mod table;
+mod trig;
 
 pub use attrs::{AttrError, AttrValue, Attrs};
 pub use elementwise::{Binary, BinaryKind, Unary};
-pub use trig::Trig;
 pub use table::{AttrKind, AttrSpec, Category, OpSpec, Operand, OperandKind};
+pub use trig::Trig;
 
 use crate::dim::Dim;
 use crate::dtype::DType;

@@ -89,7 +89,8 @@ fn classical(texts: &[&str], ellipsis_axes: usize) -> Result<Vec<Label>, Refusal
     for text in texts {
         all.extend(letters(text)?.0);
     }
-    let mut once: Vec<char> = all.iter().copied().filter(|c| all.iter().filter(|d| *d == c).count() == 1).collect();
+    let mut once: Vec<char> =
+        all.iter().copied().filter(|c| all.iter().filter(|d| *d == c).count() == 1).collect();
     once.sort_unstable();
     let ellipsis = if texts.iter().any(|t| t.contains("...")) { ellipsis_axes } else { 0 };
     let ellipsis = (0..ellipsis).rev().map(|i| Label::Ellipsis(std::cmp::Reverse(i)));

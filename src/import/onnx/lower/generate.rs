@@ -109,7 +109,8 @@ pub fn affine_grid(cx: &mut Cx<'_, '_>) -> Lowered {
     let theta = cx.value(0)?;
     let ty = cx.type_of(theta).clone();
     let rank = size.len().saturating_sub(2);
-    let fits = matches!(rank, 2 | 3) && ty.shape.get(1..) == Some(&[rank as i64, rank as i64 + 1].map(Dim::Const));
+    let fits =
+        matches!(rank, 2 | 3) && ty.shape.get(1..) == Some(&[rank as i64, rank as i64 + 1].map(Dim::Const));
     if !fits || size.iter().any(|n| !(1..=1 << 20).contains(n)) {
         return Err(Refusal::malformed(format!("{ty} is no map of images of the sizes {size:?}")));
     }

@@ -75,7 +75,10 @@ fn rounded_up(cx: &mut Cx<'_, '_>, x: Value, mut pool: PoolAttrs) -> Result<Pool
     let rank = pool.kernel.len();
     for i in 0..rank {
         let span = pool.dilation[i].checked_mul(pool.kernel[i] - 1).and_then(|n| n.checked_add(1));
-        let reach = to[2 + i].as_const().zip(span).and_then(|(n, span)| (n - 1).checked_mul(pool.stride[i])?.checked_add(span));
+        let reach = to[2 + i]
+            .as_const()
+            .zip(span)
+            .and_then(|(n, span)| (n - 1).checked_mul(pool.stride[i])?.checked_add(span));
         let (Some(reach), Some(n)) = (reach, from[2 + i].as_const()) else {
             return Err(Refusal::form("`ceil_mode` of LpPool along axes of symbolic size is not supported")
                 .help("give the model's symbolic dims fixed sizes when importing"));
