@@ -25,8 +25,15 @@ const SCALE_LOW: f32 = 0.000_624_456_8;
 const TAIL: [f32; 3] = [0.666_666_7, 0.399_997_98, 0.287_052_54];
 
 /// `(2^r - 1) / r` for `|r| <= 1/2`.
-const EXP2: [f32; 7] =
-    [0.693_147_2, 0.240_226_5, 0.055_504_11, 0.009_618_054, 0.001_333_35, 0.000_154_626_1, 1.529_822_1e-5];
+const EXP2: [f32; 7] = [
+    std::f32::consts::LN_2,
+    0.240_226_5,
+    0.055_504_11,
+    0.009_618_054,
+    0.001_333_35,
+    0.000_154_626_1,
+    1.529_822_1e-5,
+];
 
 /// Greatest exponent that is told apart from infinity: 2 to its power over- or underflows.
 const MOST_EXPONENT: f32 = 200.0;
