@@ -119,6 +119,7 @@ fn a_picture_of_both_curves() {
     assert!(picture.starts_with("<svg") && picture.trim_end().ends_with("</svg>"));
     assert_eq!(picture.matches("<polyline").count(), 2);
     assert_eq!(picture.matches("<circle").count(), 3);
+    assert!(picture.contains(">a</text>") && picture.contains(">b</text>"));
     assert!(!picture.contains("NaN") && !picture.contains("inf"));
 }
 

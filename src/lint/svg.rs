@@ -8,11 +8,14 @@ const PANEL: f64 = 300.0;
 const LEFT: f64 = 84.0;
 const RIGHT: f64 = 24.0;
 const TOP: f64 = 48.0;
+/// Room for the layers' names under the lower panel, and the width that each takes.
+const NAMES: f64 = 96.0;
+const NAME: f64 = 14.0;
 const COLOURS: [&str; 6] = ["#1f6fb4", "#d1622b", "#2c8f57", "#8a4fbf", "#b03a5b", "#6b6b2a"];
 
 /// A self-contained picture of these reports of one model.
 pub fn svg(reports: &[Lint]) -> String {
-    let height = 2.0 * (PANEL + TOP) + 40.0 + 20.0 * reports.len() as f64;
+    let height = 2.0 * (PANEL + TOP) + NAMES + 40.0 + 20.0 * reports.len() as f64;
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(
@@ -39,8 +42,9 @@ pub fn svg(reports: &[Lint]) -> String {
         &gradient,
         false,
     );
+    names(&mut out, below + PANEL + 10.0, reports);
     for (i, report) in reports.iter().enumerate() {
-        let y = 2.0 * (PANEL + TOP) + 34.0 + 20.0 * i as f64;
+        let y = 2.0 * (PANEL + TOP) + NAMES + 34.0 + 20.0 * i as f64;
         let _ = writeln!(
             out,
             "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\" stroke=\"{}\" stroke-width=\"2\"/>\
@@ -74,8 +78,7 @@ fn panel(
     let greatest = all.iter().copied().fold(0.0, f64::max).max(1.0);
     let (low, high) = ((least.log10() - 0.1).floor(), (greatest.log10() + 0.1).ceil());
     let y = |v: f64| top + PANEL * (high - v.log10()) / (high - low);
-    let count = reports.iter().map(|r| r.layers.len()).max().unwrap_or(1).max(2) as f64;
-    let x = |i: usize| LEFT + (WIDTH - LEFT - RIGHT) * i as f64 / (count - 1.0);
+    let x = across(reports);
     let _ = writeln!(out, "<text x=\"{LEFT}\" y=\"{}\" font-weight=\"bold\">{title}</text>", top - 12.0);
     let every = ((high - low) / 8.0).ceil().max(1.0) as i64;
     for power in (low as i64..=high as i64).filter(|p| p % every == 0) {
@@ -112,6 +115,32 @@ fn panel(
             out,
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>",
             points.trim_end()
+        );
+    }
+}
+
+/// The place of a layer.
+fn across(reports: &[Lint]) -> impl Fn(usize) -> f64 {
+    let count = reports.iter().map(|r| r.layers.len()).max().unwrap_or(1).max(2) as f64;
+    move |i| LEFT + (WIDTH - LEFT - RIGHT) * i as f64 / (count - 1.0)
+}
+
+/// Names of the layers with weights, as many as there is room for.
+fn names(out: &mut String, top: f64, reports: &[Lint]) {
+    let Some(longest) = reports.iter().max_by_key(|r| r.layers.len()) else { return };
+    let x = across(reports);
+    let mut free = 0.0;
+    for (i, layer) in longest.layers.iter().enumerate().filter(|(_, l)| l.init.is_some()) {
+        if x(i) < free {
+            continue;
+        }
+        free = x(i) + NAME;
+        let _ = writeln!(
+            out,
+            "<text transform=\"translate({:.1} {top}) rotate(-60)\" text-anchor=\"end\" font-size=\"11\" \
+             fill=\"#555\">{}</text>",
+            x(i) + 4.0,
+            escape(&layer.name)
         );
     }
 }
