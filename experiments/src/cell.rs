@@ -60,11 +60,10 @@ impl Bench<'_> {
 
     /// What a finished run left behind.
     fn read(&self, folder: &Path, settings: &Settings) -> Result<Option<Outcome>, Error> {
-        let metrics = folder.join("metrics.jsonl");
-        if !metrics.exists() {
+        if !folder.join("metrics.jsonl").exists() {
             return Ok(None);
         }
-        Ok(Outcome::of(&records(&metrics)?, settings))
+        Ok(Outcome::of(&records(folder)?, settings))
     }
 }
 
