@@ -116,12 +116,12 @@ pub fn small14(rectifier: Rectifier) -> String {
         "        |> conv(32, kernel: 5, pad: 2) as conv1 |> {} |> max_pool(kernel: 2)",
         rectifier.text("conv1")
     );
-    let stages =
-        [Stage { filters: 32, count: 4, pool: true }, Stage { filters: 64, count: 6, pool: false }];
+    let stages = [Stage { filters: 32, count: 4, pool: true }, Stage { filters: 64, count: 6, pool: false }];
     body_from(&mut text, &stages, 2, rectifier);
     text.push_str("        |> spp(bins: [3, 2, 1])\n");
     for layer in ["fc1", "fc2"] {
-        let _ = writeln!(text, "        |> dense(256) as {layer} |> {} |> dropout(0.5)", rectifier.text(layer));
+        let _ =
+            writeln!(text, "        |> dense(256) as {layer} |> {} |> dropout(0.5)", rectifier.text(layer));
     }
     text.push_str("        |> dense(10) as fc3\n}\n");
     text
@@ -150,7 +150,11 @@ fn body_from(text: &mut String, stages: &[Stage], first: usize, rectifier: Recti
         for j in 1..=stage.count {
             let name = format!("conv{}_{j}", i + first);
             let function = rectifier.text(&name);
-            let _ = writeln!(text, "        |> conv({}, kernel: 3, pad: 1) as {name} |> {function}", stage.filters);
+            let _ = writeln!(
+                text,
+                "        |> conv({}, kernel: 3, pad: 1) as {name} |> {function}",
+                stage.filters
+            );
         }
         if stage.pool {
             text.push_str("        |> max_pool(kernel: 2)\n");

@@ -30,7 +30,11 @@ pub fn outcomes(study: &Study, found: &Comparison) -> Vec<File> {
         let cells = found.grid.iter().filter(|row| row.arm == arm.name).map(|row| {
             let diverged = row.outcomes.iter().filter(|o| o.diverged()).count();
             match diverged {
-                0 => format!(" {} ({:.3}) |", percent(Interval::of(&row.errors())), Interval::of(&row.losses()).mean),
+                0 => format!(
+                    " {} ({:.3}) |",
+                    percent(Interval::of(&row.errors())),
+                    Interval::of(&row.losses()).mean
+                ),
                 n => format!(" {n} of {} diverged |", row.outcomes.len()),
             }
         });
@@ -72,7 +76,9 @@ pub fn outcomes(study: &Study, found: &Comparison) -> Vec<File> {
             count(|o| o.diverged()),
         );
     }
-    text.push_str("\n`*`: the interval excludes zero. Chance is a training loss within 0.02 of ln 10 = 2.3026.\n");
+    text.push_str(
+        "\n`*`: the interval excludes zero. Chance is a training loss within 0.02 of ln 10 = 2.3026.\n",
+    );
     let chart = Chart {
         title: &format!("{}: training loss, mean over seeds", study.name),
         x: "step",
@@ -91,7 +97,8 @@ fn percent(i: Interval) -> String {
 }
 
 fn loss_curve(row: &Row) -> Curve {
-    let steps: Vec<u64> = row.outcomes.first().map(|o| o.curve.iter().map(|c| c.0).collect()).unwrap_or_default();
+    let steps: Vec<u64> =
+        row.outcomes.first().map(|o| o.curve.iter().map(|c| c.0).collect()).unwrap_or_default();
     let at = |step: u64| {
         let of = |o: &crate::cell::Outcome| o.curve.iter().find(|c| c.0 == step).map_or(f64::NAN, |c| c.1);
         let i = Interval::of(&row.outcomes.iter().map(of).collect::<Vec<_>>());
@@ -146,7 +153,9 @@ pub fn slopes(found: &Comparison) -> Vec<File> {
         for (i, name) in names.iter().enumerate() {
             let cells: String = columns
                 .iter()
-                .map(|(_, _, m)| m.get(i).map_or(" |".into(), |m| format!(" {:.3} ± {:.3} |", m.mean, m.half)))
+                .map(|(_, _, m)| {
+                    m.get(i).map_or(" |".into(), |m| format!(" {:.3} ± {:.3} |", m.mean, m.half))
+                })
                 .collect();
             let paper = |values: &[f64]| values.get(i).map_or(String::new(), |v| format!("{v:.3}"));
             let _ =

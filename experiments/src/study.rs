@@ -53,11 +53,8 @@ impl Effort {
 pub fn depth(depth: Depth, effort: Effort) -> Study {
     let (search, seeds) = effort.seeds();
     let arm = |init: Init| Arm { name: init.name().into(), model: depth.model(init) };
-    let settings = Settings {
-        length: Length::Steps(effort.of(600, 120)),
-        schedule: Schedule::Constant,
-        ..settings()
-    };
+    let settings =
+        Settings { length: Length::Steps(effort.of(600, 120)), schedule: Schedule::Constant, ..settings() };
     Study {
         name: depth.name().into(),
         arms: Init::ALL.map(arm).into(),
