@@ -460,7 +460,9 @@ fn winograd_steps(inputs: &str, body: &str) -> usize {
             let policy = ConvPolicy::Only(algorithm);
             let plan = check_with(&target, policy, &graph, &Bindings::new(), 3, |inputs| inputs);
             let kernels = plan.steps.iter().map(|s| plan.kernel(s.kernel));
-            counts.push(kernels.filter(|k| matches!(k, Descriptor::Winograd(_))).count());
+            let is_winograd =
+                |k: &&Descriptor| matches!(k, Descriptor::Winograd(_) | Descriptor::WinogradGradient(_));
+            counts.push(kernels.filter(is_winograd).count());
         }
     }
     assert!(counts.iter().all(|n| *n == counts[0]), "{counts:?}");
@@ -490,6 +492,65 @@ fn winograd_fires() {
     }
     let residual = "let a = x |> conv(16, kernel: 1)\n((a |> conv(16, kernel: 3, pad: 1)) + a) |> relu |> conv(4, kernel: 1)";
     assert_eq!(winograd_steps("x: f32[2, 16, 6, 5]", residual), 1);
+}
+
+/// Weights that a step computes, of convolutions and of their gradients.
+#[test]
+fn winograd_of_computed_weights() {
+    let narrow = "|> conv(8, kernel: 1)";
+    for (weights, op) in [
+        ("20, 16, 3, 3", "conv(a, weight: w, bias: none, pad: 1) |> prelu"),
+        ("16, 16, 3, 3", "conv(a, weight: w) |> sigmoid"),
+        ("16, 20, 3, 3", "conv_transpose(a, weight: w, bias: none, pad: 1) |> prelu"),
+        ("16, 16, 3, 3", "conv_transpose(a, weight: w, pad: [0, 2, 1, 2])"),
+        ("16, 48, 3, 3", "conv_transpose(a, weight: w, bias: none)"),
+    ] {
+        let body = format!("let a = x |> conv(16, kernel: 1)\n{op} {narrow}");
+        let inputs = format!("x: f32[2, 16, 9, 7], w: f32[{weights}]");
+        assert_eq!(winograd_steps(&inputs, &body), 1, "{op}");
+    }
+    for (weights, op) in [
+        ("16, 12, 3, 3", "conv(x |> conv(12, kernel: 1), weight: w, bias: none)"),
+        ("16, 16, 3, 3", "conv_transpose(x |> conv(16, kernel: 1), weight: w, stride: 2)"),
+        ("16, 16, 2, 3", "conv_transpose(x |> conv(16, kernel: 1), weight: w)"),
+        ("16, 8, 3, 3", "conv_transpose(x |> conv(16, kernel: 1), weight: w, groups: 2)"),
+    ] {
+        let inputs = format!("x: f32[2, 16, 9, 7], w: f32[{weights}]");
+        assert_eq!(winograd_steps(&inputs, &format!("{op} {narrow}")), 0, "{op}");
+    }
+}
+
+/// Gradients of weights, by F4 alone.
+#[test]
+fn winograd_of_weight_gradients() {
+    let steps = |x: &str, g: &str, op: &str, algorithm| {
+        let body = format!("let a = x |> conv({x}, kernel: 1)\nlet b = y |> conv({g}, kernel: 1)\n{op}");
+        let text = format!("rect 1\nmodel m(x: f32[4, 3, 9, 7], y: f32[4, 3, 9, 7]) {{\n{body}\n}}\n");
+        let graph = compile_text("test.rect", &text).unwrap_or_else(|e| panic!("{e}"));
+        let policy = ConvPolicy::Only(algorithm);
+        let count = [4, 8, 16].map(|lanes| {
+            let target = Target { lanes, ..Target::new(Level::X86V4) };
+            let plan = check_with(&target, policy, &graph, &Bindings::new(), 3, |inputs| inputs);
+            let kernels = plan.steps.iter().map(|s| plan.kernel(s.kernel));
+            kernels.filter(|k| matches!(k, Descriptor::WinogradGradient(_))).count()
+        });
+        assert!(count.iter().all(|n| *n == count[0]), "{count:?}");
+        count[0]
+    };
+    let op = "conv_weight_grad(a, b, kernel: 3, pad: 1)";
+    for (x, g) in [("16", "16"), ("32", "48"), ("16", "20"), ("48", "80")] {
+        assert_eq!(steps(x, g, op, Algorithm::WinogradF4), 1, "{x} {g}");
+    }
+    assert_eq!(steps("16", "16", op, Algorithm::WinogradF2), 0);
+    assert_eq!(steps("16", "16", op, Algorithm::Direct), 0);
+    for (g, op) in [
+        ("16, stride: 2", "conv_weight_grad(a, b, kernel: 3, stride: 2, pad: 1)"),
+        ("16", "conv_weight_grad(a, b, kernel: [1, 3], pad: [0, 1, 0, 1])"),
+        ("16", "conv_weight_grad(a, b, kernel: 3, pad: 1, groups: 4)"),
+        ("16", "conv_weight_grad(a, b, kernel: 3, pad: 2, dilation: 2)"),
+    ] {
+        assert_eq!(steps("16", g, op, Algorithm::WinogradF4), 0, "{op}");
+    }
 }
 
 #[test]

@@ -364,6 +364,7 @@ fn family(kernel: &Descriptor) -> &'static str {
         Descriptor::Window(_) => "window",
         Descriptor::Winograd(kernel) if kernel.outputs == 2 => "winograd F2",
         Descriptor::Winograd(_) => "winograd F4",
+        Descriptor::WinogradGradient(_) => "winograd gradient",
         Descriptor::Nest(_) => "nest",
     }
 }

@@ -23,6 +23,7 @@ pub fn generate(descriptor: &Descriptor, target: &Target) -> Result<Function, Em
         Descriptor::Contract(kernel) => contract::generate(kernel, target),
         Descriptor::Window(kernel) => window::generate(kernel, target),
         Descriptor::Winograd(kernel) => winograd::generate(kernel, target),
+        Descriptor::WinogradGradient(kernel) => winograd::gradient::generate(kernel, target),
         Descriptor::Nest(kernel) => nest::generate(kernel, target),
     })
 }

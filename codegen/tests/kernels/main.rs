@@ -7,3 +7,4 @@ mod nests;
 mod scalars;
 mod tiles;
 mod winograd;
+mod winograd_gradient;

@@ -24,7 +24,7 @@ impl Problem {
         match &self.kernel {
             Descriptor::Contract(kernel) => kernel.shape(),
             Descriptor::Window(kernel) => kernel.shape(),
-            Descriptor::Winograd(_) | Descriptor::Nest(_) => unreachable!("no nests here"),
+            _ => unreachable!("no tile kernel"),
         }
     }
 
@@ -130,7 +130,7 @@ impl Problem {
                     }
                 }
             }
-            Descriptor::Winograd(_) | Descriptor::Nest(_) => unreachable!("no nests here"),
+            _ => unreachable!("no tile kernel"),
         }
         let loads: Vec<f64> = shape
             .operands
@@ -155,7 +155,7 @@ impl Problem {
         let program = match &self.kernel {
             Descriptor::Contract(kernel) => &kernel.epilogue,
             Descriptor::Window(kernel) => &kernel.epilogue,
-            Descriptor::Winograd(_) | Descriptor::Nest(_) => unreachable!("no nests here"),
+            _ => unreachable!("no tile kernel"),
         };
         program.evaluate(acc, &loads)
     }

@@ -14,8 +14,8 @@
 //!
 //! * `pointers`: one per buffer operand. Pointer 0 is the output; the inputs follow in the order that
 //!   [`Descriptor::pointers`] documents. All pointers are aligned to their elements.
-//! * `args`: the argument block made by [`TileArgs::build`], [`WinogradArgs::build`] or
-//!   [`NestArgs::build`] for this descriptor.
+//! * `args`: the argument block made by [`TileArgs::build`], [`WinogradArgs::build`],
+//!   [`WinogradGradientArgs::build`] or [`NestArgs::build`] for this descriptor.
 //! * `begin..end`: the flat task range to do. Tasks are independent and write disjoint bytes; their number comes
 //!   from the argument builder and never depends on the thread count, hence neither do the results.
 //! * `scratch`: [`Args::scratch_bytes`](crate::plan::Args::scratch_bytes) bytes, 64-byte aligned, owned by the calling
@@ -44,7 +44,7 @@ pub use pack::{ChannelPack, PackFormat, SourceOrder, SumPack, WeightPack};
 pub use program::{Binary, Constant, Program, Reg, Step, Unary};
 pub use tiles::{Operand, StepArgs, Store, Stream, TaskOrder, TileArgs};
 pub use window::{Window, WindowOp};
-pub use winograd::{Picked, Winograd, WinogradArgs, WinogradPack};
+pub use winograd::{Picked, Winograd, WinogradArgs, WinogradPack, WinogradGradient, WinogradGradientArgs};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -55,6 +55,7 @@ pub enum Descriptor {
     Contract(Contract),
     Window(Window),
     Winograd(Winograd),
+    WinogradGradient(WinogradGradient),
     Nest(Nest),
 }
 
@@ -91,6 +92,7 @@ impl Descriptor {
             Descriptor::Contract(kernel) => kernel.validate(),
             Descriptor::Window(kernel) => kernel.validate(),
             Descriptor::Winograd(kernel) => kernel.validate(),
+            Descriptor::WinogradGradient(kernel) => kernel.validate(),
             Descriptor::Nest(kernel) => kernel.validate(),
         }
     }
@@ -101,6 +103,7 @@ impl Descriptor {
             Descriptor::Contract(kernel) => kernel.pointers(),
             Descriptor::Window(kernel) => kernel.pointers(),
             Descriptor::Winograd(kernel) => kernel.pointers(),
+            Descriptor::WinogradGradient(kernel) => kernel.pointers(),
             Descriptor::Nest(kernel) => kernel.pointers(),
         }
     }
@@ -111,6 +114,7 @@ impl Descriptor {
             Descriptor::Contract(kernel) => kernel.scratch_bytes(),
             Descriptor::Window(kernel) => kernel.scratch_bytes(),
             Descriptor::Winograd(kernel) => kernel.scratch_bytes(),
+            Descriptor::WinogradGradient(kernel) => kernel.scratch_bytes(),
             Descriptor::Nest(kernel) => kernel.scratch_bytes(),
         }
     }
@@ -122,6 +126,7 @@ impl Descriptor {
             Descriptor::Contract(kernel) => kernel.over_read_bytes(),
             Descriptor::Window(kernel) => kernel.over_read_bytes(),
             Descriptor::Winograd(kernel) => kernel.over_read_bytes(),
+            Descriptor::WinogradGradient(_) => 0,
             Descriptor::Nest(kernel) => kernel.over_read_bytes(),
         }
     }
@@ -132,6 +137,7 @@ impl Descriptor {
             Descriptor::Contract(kernel) => kernel.lanes,
             Descriptor::Window(kernel) => kernel.lanes,
             Descriptor::Winograd(kernel) => kernel.lanes,
+            Descriptor::WinogradGradient(kernel) => kernel.lanes,
             Descriptor::Nest(kernel) => kernel.lanes,
         }
     }
@@ -143,6 +149,7 @@ impl fmt::Display for Descriptor {
             Descriptor::Contract(kernel) => kernel.fmt(f),
             Descriptor::Window(kernel) => kernel.fmt(f),
             Descriptor::Winograd(kernel) => kernel.fmt(f),
+            Descriptor::WinogradGradient(kernel) => kernel.fmt(f),
             Descriptor::Nest(kernel) => kernel.fmt(f),
         }
     }
@@ -163,6 +170,12 @@ impl From<Window> for Descriptor {
 impl From<Winograd> for Descriptor {
     fn from(kernel: Winograd) -> Self {
         Descriptor::Winograd(kernel)
+    }
+}
+
+impl From<WinogradGradient> for Descriptor {
+    fn from(kernel: WinogradGradient) -> Self {
+        Descriptor::WinogradGradient(kernel)
     }
 }
 

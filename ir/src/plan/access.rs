@@ -68,6 +68,14 @@ pub fn accesses(kernel: &Descriptor, args: &Args) -> Vec<Access> {
             }
             list
         }
+        (Descriptor::WinogradGradient(k), Args::WinogradGradient(args)) => {
+            let [input, gradient] = args.reads(k);
+            let vectors = |base: i64, dims| expand(vec![(base, base + i64::from(k.lanes) * 4)], dims);
+            let written = vec![Bytes { runs: vec![(0, args.output_bytes(k))], dims: vec![] }];
+            let access = |(pointer, bytes)| Access { pointer, writes: pointer == 0, partial: false, bytes };
+            let read = [vectors(args.input.base, input), vectors(args.gradient.base, gradient)];
+            std::iter::once(written).chain(read).enumerate().map(access).collect()
+        }
         (Descriptor::Nest(k), Args::Nest(args)) => {
             let outputs = args.output.strides.len();
             let elements = k.elements();
@@ -97,8 +105,12 @@ pub fn accesses(kernel: &Descriptor, args: &Args) -> Vec<Access> {
             list
         }
         (
-            Descriptor::Contract(_) | Descriptor::Window(_) | Descriptor::Winograd(_) | Descriptor::Nest(_),
-            Args::Tile(_) | Args::Winograd(_) | Args::Nest(_),
+            Descriptor::Contract(_)
+            | Descriptor::Window(_)
+            | Descriptor::Winograd(_)
+            | Descriptor::WinogradGradient(_)
+            | Descriptor::Nest(_),
+            Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_),
         ) => vec![],
     }
 }

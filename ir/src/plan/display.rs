@@ -109,6 +109,11 @@ impl fmt::Display for Summary<'_> {
                 write!(f, "{:?} pixels x {} channels of {}", a.extents, a.out_channels, a.in_channels)?;
                 write!(f, ", {} tile groups x {} channel groups a task", a.block, a.part)?;
             }
+            Args::WinogradGradient(a) => {
+                write!(f, "{:?} pixels x {} channels of {}", a.extents, a.out_channels, a.in_channels)?;
+                write!(f, ", {} images a slice, {} tiles at once", a.slice, a.block)?;
+                write!(f, ", {} input blocks x {} channel groups a task", a.in_part, a.out_part)?;
+            }
             Args::Nest(a) => write!(f, "{:?}", a.extents)?,
         }
         write!(f, ", {} tasks", self.args.tasks(self.kernel))

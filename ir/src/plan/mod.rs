@@ -17,7 +17,9 @@ pub use verify::{Violation, verify};
 
 use crate::dtype::DType;
 use crate::graph::{NodeId, Value};
-use crate::kernel::{Cost, Descriptor, Illegal, NestArgs, PackFormat, Span, TileArgs, WinogradArgs};
+use crate::kernel::{
+    Cost, Descriptor, Illegal, NestArgs, PackFormat, Span, TileArgs, WinogradArgs, WinogradGradientArgs,
+};
 use crate::literal::Literal;
 use crate::target::Target;
 use serde::{Deserialize, Serialize};
@@ -170,6 +172,7 @@ pub enum Args {
     /// Of a `Contract` or a `Window`.
     Tile(TileArgs),
     Winograd(WinogradArgs),
+    WinogradGradient(WinogradGradientArgs),
     Nest(NestArgs),
 }
 
@@ -180,8 +183,9 @@ impl Args {
             (Args::Tile(args), Descriptor::Contract(k)) => args.build(&k.shape()),
             (Args::Tile(args), Descriptor::Window(k)) => args.build(&k.shape()),
             (Args::Winograd(args), Descriptor::Winograd(k)) => args.build(k),
+            (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.build(k),
             (Args::Nest(args), Descriptor::Nest(k)) => args.build(k),
-            (Args::Tile(_) | Args::Winograd(_) | Args::Nest(_), _) => {
+            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_), _) => {
                 Err(Illegal(format!("arguments of another family for {kernel}")))
             }
         }
@@ -193,8 +197,9 @@ impl Args {
             (Args::Tile(args), Descriptor::Contract(k)) => args.tasks(&k.shape()),
             (Args::Tile(args), Descriptor::Window(k)) => args.tasks(&k.shape()),
             (Args::Winograd(args), Descriptor::Winograd(k)) => args.tasks(k),
+            (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.tasks(k),
             (Args::Nest(args), Descriptor::Nest(k)) => args.tasks(k),
-            (Args::Tile(_) | Args::Winograd(_) | Args::Nest(_), _) => 0,
+            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_), _) => 0,
         }
     }
 
@@ -202,7 +207,8 @@ impl Args {
     pub fn scratch_bytes(&self, kernel: &Descriptor) -> usize {
         match (self, kernel) {
             (Args::Winograd(args), Descriptor::Winograd(k)) => args.scratch_bytes(k),
-            (Args::Tile(_) | Args::Winograd(_) | Args::Nest(_), _) => kernel.scratch_bytes(),
+            (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.scratch_bytes(k),
+            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_), _) => kernel.scratch_bytes(),
         }
     }
 
@@ -212,8 +218,9 @@ impl Args {
             (Args::Tile(args), Descriptor::Contract(k)) => args.spans(&k.shape()),
             (Args::Tile(args), Descriptor::Window(k)) => args.spans(&k.shape()),
             (Args::Winograd(args), Descriptor::Winograd(k)) => args.spans(k),
+            (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.spans(k),
             (Args::Nest(args), Descriptor::Nest(k)) => args.spans(k),
-            (Args::Tile(_) | Args::Winograd(_) | Args::Nest(_), _) => vec![],
+            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_), _) => vec![],
         }
     }
 }

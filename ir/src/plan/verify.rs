@@ -213,7 +213,10 @@ struct Touched {
 fn word_bytes(plan: &Plan) -> i64 {
     let narrow = plan.kernels.iter().any(|kernel| match kernel {
         Descriptor::Nest(nest) => nest.elements().iter().any(|element| element.size_bytes() < 4),
-        Descriptor::Contract(_) | Descriptor::Window(_) | Descriptor::Winograd(_) => false,
+        Descriptor::Contract(_)
+        | Descriptor::Window(_)
+        | Descriptor::Winograd(_)
+        | Descriptor::WinogradGradient(_) => false,
     });
     if narrow { 1 } else { 4 }
 }

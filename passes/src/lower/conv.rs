@@ -7,7 +7,7 @@ use super::operands::TileOutput;
 use super::storage::StorageId;
 use super::view::{Axis, View};
 use super::window::Window;
-use super::winograd::Chosen;
+use super::winograd::{Chosen, Filter};
 use super::{Lower, LowerError};
 use rectify_ir::graph::{NodeId, Value};
 use rectify_ir::kernel::{PackFormat, Picked, SourceOrder, Tile, WeightPack, WindowOp};
@@ -109,7 +109,8 @@ impl Lower<'_> {
             multiply_adds: products as u64,
             candidates: vec![],
         };
-        match self.winograd(id, a, &x, &[(&call, Picked::all(weight[0] as u32))])? {
+        let filter = Filter::of_conv(self.graph, id, a);
+        match self.winograd(filter, &x, &[(&call, Picked::all(weight[0] as u32))])? {
             Chosen::Winograd => return Ok(()),
             Chosen::Direct(candidates) => call.candidates = candidates,
         }

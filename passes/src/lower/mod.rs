@@ -39,6 +39,8 @@ mod view;
 mod weight_grad;
 mod window;
 mod winograd;
+mod winograd_grad;
+mod winograd_weights;
 
 pub use error::LowerError;
 

@@ -9,7 +9,7 @@ use super::conv::{Walk, image_output, step_width};
 use super::demand::conv_windows;
 use super::layout::{Layout, sizes};
 use super::operands::Lattice;
-use super::winograd::Chosen;
+use super::winograd::{Chosen, Filter};
 use super::{Lower, LowerError};
 use rectify_ir::graph::{Graph, NodeId};
 use rectify_ir::kernel::{PackFormat, Picked, SourceOrder, WeightPack};
@@ -93,7 +93,7 @@ impl Lower<'_> {
             picks.push(picked);
         }
         let pairs: Vec<_> = calls.iter().zip(picks).collect();
-        match self.winograd(conv, a, &x, &pairs)? {
+        match self.winograd(Filter::of_conv(self.graph, conv, a), &x, &pairs)? {
             Chosen::Winograd => return Ok(()),
             Chosen::Direct(candidates) => calls[0].candidates = candidates,
         }

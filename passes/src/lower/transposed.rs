@@ -13,9 +13,10 @@ use super::operands::Lattice;
 use super::program::Expression;
 use super::view::View;
 use super::window::Sector;
+use super::winograd::{Chosen, Filter};
 use super::{Lower, LowerError};
 use rectify_ir::graph::{NodeId, Value};
-use rectify_ir::kernel::{SourceOrder, WeightPack};
+use rectify_ir::kernel::{Picked, SourceOrder, WeightPack};
 use rectify_ir::op::ConvTransposeAttrs;
 
 impl Lower<'_> {
@@ -70,12 +71,12 @@ impl Lower<'_> {
                 vectors: tile.vectors,
                 inner: channels.inner as u8,
             };
-            let storage = self.pack_weights(id, node.operands[1], pack)?;
             let mut pixel = vec![x.axes[0].stride().unwrap_or(0)];
             pixel.extend(&rows);
             let steps = channels.offsets.iter().flat_map(|c| taps.iter().map(move |(_, t)| c + t));
             let products = view.shape().iter().product::<i64>() * weight[0] / a.groups * taps.len() as i64;
-            calls.push(TileCall {
+            let first = taps.iter().map(|(_, offset)| *offset).min().unwrap_or(0);
+            let mut call = TileCall {
                 node: id,
                 family: Family::Contract { tile, inner: channels.inner, dot: false },
                 output,
@@ -83,11 +84,19 @@ impl Lower<'_> {
                 input_group: channels.group,
                 input_pixel: pixel,
                 steps: steps.collect(),
-                weights: Some((storage, 0)),
+                weights: None,
                 bias: Bias::of(bias),
                 multiply_adds: products as u64,
                 candidates: vec![],
-            });
+            };
+            let turned = TileCall { input: (x.storage, x.base + first), ..call.clone() };
+            let filter = Filter::of_transposed(graph, id, a);
+            match self.winograd(filter, &x, &[(&turned, Picked::all(weight[1] as u32))])? {
+                Chosen::Winograd => return Ok(()),
+                Chosen::Direct(candidates) => call.candidates = candidates,
+            }
+            call.weights = Some((self.pack_weights(id, node.operands[1], pack)?, 0));
+            calls.push(call);
         }
         if empty.is_empty() {
             return self.tile_calls(id, &calls, &out);

@@ -19,7 +19,7 @@ use rectify_ir::kernel::{Binary, Program, Reduce, SourceOrder, Step, WeightPack}
 use rectify_ir::op::ConvAttrs;
 
 /// Most places that a slice sums over, if it has more than one image: 512 KiB of gradients in vectors of 16.
-const SLICE_PLACES: i64 = 8 << 10;
+pub(super) const SLICE_PLACES: i64 = 8 << 10;
 
 impl Lower<'_> {
     pub(super) fn conv_weight_grad(
@@ -33,10 +33,12 @@ impl Lower<'_> {
         };
         let x = self.in_form(d.value, d.form, &d.halo, Fill::Zero)?;
         let windows = weight_grad_windows(self.graph, id, a, kernel);
-        if a.groups == 1 {
-            self.contract_weight_grad(id, &x, &windows)?;
-        } else {
+        if a.groups > 1 {
             self.grouped_weight_grad(id, a.groups, &x, &windows)?;
+        } else if let Some(sums) = self.winograd_weight_grad(id, &x, &windows)? {
+            self.add_slices(id, &sums)?;
+        } else {
+            self.contract_weight_grad(id, &x, &windows)?;
         }
         let out = self.result(id)?;
         self.epilogue_in_place(id, &out)
@@ -134,10 +136,17 @@ impl Lower<'_> {
         let Some(sums) = sums.reshape(&whole) else {
             return Err(self.unsupported(id, "its sums cannot be addressed"));
         };
-        let mut axes = vec![sums.axes[whole.len() - 1].clone()];
-        axes.extend_from_slice(&sums.axes[1..whole.len() - 1]);
+        self.add_slices(id, &sums)
+    }
+
+    /// The gradient from the sums of slices, `[slice, in, taps…, out]`.
+    fn add_slices(&mut self, id: NodeId, sums: &View) -> Result<(), LowerError> {
+        let (label, out) = (self.label(id), self.result(id)?);
+        let (slices, last) = (sums.axes[0].size, sums.axes.len() - 1);
+        let mut axes = vec![sums.axes[last].clone()];
+        axes.extend_from_slice(&sums.axes[1..last]);
         axes.push(sums.axes[0].clone());
-        let from = Ref::new(&sums, axes);
+        let from = Ref::new(sums, axes);
         let request =
             NestRequest::reduce(id, &label, &out, vec![from], Program::copy(), vec![slices], Reduce::Sum);
         nest::emit(&mut self.draft, request)

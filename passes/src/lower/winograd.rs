@@ -11,16 +11,16 @@ use super::layout::sizes;
 use super::storage::DraftStep;
 use super::view::View;
 use super::{ConvPolicy, Lower, LowerError};
-use rectify_ir::graph::NodeId;
+use rectify_ir::graph::{Graph, NodeId, Value};
 use rectify_ir::kernel::{
     Descriptor, PackFormat, Picked, Store, Stream, Tile, Winograd, WinogradArgs, WinogradPack,
 };
-use rectify_ir::op::ConvAttrs;
+use rectify_ir::op::{ConvAttrs, ConvTransposeAttrs};
 use rectify_ir::plan::{Algorithm, Args, Candidate};
 use rectify_ir::target::Target;
 
 /// Cycles a nanosecond, to show estimates as time. The choice does not depend on it.
-const CYCLES_PER_NANOSECOND: f64 = 4.2;
+pub(super) const CYCLES_PER_NANOSECOND: f64 = 4.2;
 /// Multiply-add instructions a cycle; without fused ones, half as many pairs.
 const MULTIPLY_ADDS: f64 = 2.0;
 /// Share of the peak that the products reach.
@@ -37,6 +37,8 @@ const WEIGHT_BYTES: f64 = 8.0;
 const U_BYTES: f64 = 16.0;
 /// Cycles for each byte of U beyond those of the plain weights: a gain must pay for its memory and for packing.
 const KEPT_CYCLES: f64 = 0.03;
+/// Cycles for each vector of U that is made in every run.
+const MADE_CYCLES: f64 = 24.0;
 
 /// Sizes of a 3x3 convolution of stride 1 in channel blocks.
 #[derive(Clone, Copy, Debug)]
@@ -48,10 +50,17 @@ struct Problem {
     out_channels: i64,
     /// Images, rows and columns of the output.
     extents: [i64; 3],
+    /// The weights are no parameter: U is made in every run.
+    computed: bool,
 }
 
-fn over(n: i64, by: i64) -> i64 {
+pub(super) fn over(n: i64, by: i64) -> i64 {
     (n + by - 1) / by
+}
+
+/// Multiply-adds of vectors a cycle.
+pub(super) fn multiply_adds(target: &Target) -> f64 {
+    if target.fma { MULTIPLY_ADDS } else { MULTIPLY_ADDS / 2.0 }
 }
 
 impl Problem {
@@ -83,7 +92,11 @@ impl Problem {
         let input = (positions * tiles * ins) as f64 * INPUT_CYCLES;
         let output = (positions * real * outs) as f64 * OUTPUT_CYCLES;
         let plain = 4 * ins * self.lanes * outs * self.lanes;
-        let weights = (positions * plain) as f64 / U_BYTES + ((positions - 9) * plain) as f64 * KEPT_CYCLES;
+        let made = match self.computed {
+            true => (positions * ins * self.lanes * outs) as f64 * MADE_CYCLES,
+            false => ((positions - 9) * plain) as f64 * KEPT_CYCLES,
+        };
+        let weights = (positions * plain) as f64 / U_BYTES + made;
         products + input + output + weights + real as f64 * TILE_CYCLES
     }
 
@@ -134,17 +147,55 @@ fn blocking(kernel: &Winograd, args: &WinogradArgs, target: &Target) -> (i64, i6
     (block, part)
 }
 
+/// The weights of a 3x3 convolution of stride 1.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Filter {
+    pub weights: Value,
+    pub in_channels: i64,
+    pub out_channels: i64,
+    /// Those of a transposed convolution: `[in, out, 3, 3]`, the last tap first.
+    pub turned: bool,
+}
+
+impl Filter {
+    /// `None` for kernels of other sizes, steps and groups.
+    pub fn of_conv(graph: &Graph, id: NodeId, a: &ConvAttrs) -> Option<Filter> {
+        Filter::new(graph, id, &a.stride, &a.dilation, a.groups, false)
+    }
+
+    /// Transposed convolutions of stride 1 are convolutions with turned weights.
+    pub fn of_transposed(graph: &Graph, id: NodeId, a: &ConvTransposeAttrs) -> Option<Filter> {
+        Filter::new(graph, id, &a.stride, &a.dilation, a.groups, true)
+    }
+
+    fn new(
+        graph: &Graph,
+        id: NodeId,
+        stride: &[i64],
+        dilation: &[i64],
+        groups: i64,
+        turned: bool,
+    ) -> Option<Filter> {
+        let weights = graph.node(id).operands[1];
+        let size = sizes(graph, weights);
+        let ones = |v: &[i64]| v.iter().all(|n| *n == 1);
+        let fits = size[2..] == [3, 3] && ones(stride) && ones(dilation) && groups == 1;
+        let (out_channels, in_channels) = if turned { (size[1], size[0]) } else { (size[0], size[1]) };
+        fits.then_some(Filter { weights, in_channels, out_channels, turned })
+    }
+}
+
 impl Lower<'_> {
-    /// Emits the calls, which together are the convolution `conv`, by Winograd's algorithm if that is chosen. Else
-    /// returns the estimates, to show. All calls have the same sizes; each computes the picked channels.
+    /// Emits the calls, which together are the convolution, by Winograd's algorithm if that is chosen. Else returns the
+    /// estimates, to show. All calls have the same sizes; each computes the picked channels.
     pub(super) fn winograd(
         &mut self,
-        conv: NodeId,
-        a: &ConvAttrs,
+        filter: Option<Filter>,
         x: &View,
         calls: &[(&TileCall, Picked)],
     ) -> Result<Chosen, LowerError> {
-        let Some((problem, direct_tile)) = self.winograd_problem(conv, a, x, calls) else {
+        let fits = filter.and_then(|f| Some((f, self.winograd_problem(&f, x, calls)?)));
+        let Some((filter, (problem, direct_tile))) = fits else {
             return Ok(Chosen::Direct(vec![]));
         };
         let policy = self.policy;
@@ -183,7 +234,7 @@ impl Lower<'_> {
             candidates.sort_by_key(|c| (c.refusal.is_some(), c.nanoseconds));
             return Ok(Chosen::Direct(candidates));
         }
-        let kernel = Kernel { conv, input: x, problem, outputs, tile, candidates };
+        let kernel = Kernel { filter, input: x, problem, outputs, tile, candidates };
         for (call, picked, program) in programs {
             self.emit_winograd(&kernel, &call, picked, program)?;
         }
@@ -193,33 +244,32 @@ impl Lower<'_> {
     /// The sizes of each call, and the tile of the direct convolution, if minimal filtering computes such ones.
     fn winograd_problem(
         &self,
-        conv: NodeId,
-        a: &ConvAttrs,
+        filter: &Filter,
         x: &View,
         calls: &[(&TileCall, Picked)],
     ) -> Option<(Problem, Tile)> {
         let (call, picked) = calls.first()?;
         let Family::Contract { tile, .. } = call.family else { return None };
-        let weights = self.graph.node(conv).operands[1];
-        let weight = sizes(self.graph, weights);
-        let ones = |v: &[i64]| v.iter().all(|n| *n == 1);
+        let computed = !self.layout.is_param(filter.weights);
         let writes_blocks =
             |call: &TileCall| matches!(call.output.store(self.lanes), Some((Store::Vector, _)));
-        let fits = weight[2..] == [3, 3]
-            && ones(&a.stride)
-            && ones(&a.dilation)
-            && a.groups == 1
-            && self.layout.is_param(weights)
+        // Parameters are packed as those of a convolution; what packs computed ones takes whole blocks and channels.
+        let packs = match computed {
+            true => filter.in_channels % self.lanes == 0 && *picked == Picked::all(filter.out_channels as u32),
+            false => !filter.turned,
+        };
+        let fits = packs
             && self.is_blocked(x)
             && call.input_pixel.get(2) == Some(&(4 * self.lanes))
             && calls.iter().all(|(call, _)| writes_blocks(call));
         let [images, _, rows, columns] = call.output.view.shape()[..] else { return None };
         let problem = Problem {
             lanes: self.lanes,
-            rate: if self.target.fma { MULTIPLY_ADDS } else { MULTIPLY_ADDS / 2.0 },
-            in_channels: weight[1],
+            rate: multiply_adds(self.target),
+            in_channels: filter.in_channels,
             out_channels: i64::from(picked.count),
             extents: [images, rows, columns],
+            computed,
         };
         fits.then_some((problem, tile))
     }
@@ -235,7 +285,6 @@ impl Lower<'_> {
         let Some((_, results)) = call.output.store(self.lanes) else {
             return Err(self.unsupported(call.node, "its result cannot be addressed by pixel and channel"));
         };
-        let weights = self.graph.node(chosen.conv).operands[1];
         let pack = WinogradPack {
             picked,
             in_channels: problem.in_channels as u32,
@@ -243,11 +292,12 @@ impl Lower<'_> {
             lanes: self.lanes as u8,
             width: call.output.width as u32,
         };
-        let mut pointers = vec![
-            (call.output.view.storage, call.output.view.base),
-            call.input,
-            (self.pack(weights, PackFormat::Winograd(pack)), 0),
-        ];
+        let weights = match problem.computed {
+            true => self.winograd_weights(call.node, &chosen.filter, &pack, tile)?,
+            false => self.pack(chosen.filter.weights, PackFormat::Winograd(pack)),
+        };
+        let mut pointers =
+            vec![(call.output.view.storage, call.output.view.base), call.input, (weights, 0)];
         pointers.extend(self.tile_bias(call));
         let kernel = Winograd {
             lanes: self.lanes as u8,
@@ -292,7 +342,7 @@ impl Lower<'_> {
 
 /// What all calls of a convolution share.
 struct Kernel<'a> {
-    conv: NodeId,
+    filter: Filter,
     input: &'a View,
     problem: Problem,
     outputs: u8,
@@ -309,7 +359,7 @@ pub(super) enum Chosen {
 }
 
 impl ConvPolicy {
-    fn refuses(self, algorithm: Algorithm) -> Option<&'static str> {
+    pub(super) fn refuses(self, algorithm: Algorithm) -> Option<&'static str> {
         let forbidden = "forbidden by an option";
         match (self, algorithm) {
             (ConvPolicy::Cheapest, _) => None,

@@ -56,6 +56,35 @@ pub fn output(builder: &mut Builder, m: &[V]) -> Vec<V> {
     }
 }
 
+/// `A y` for a line of 4 vectors: the polynomial's values at the points.
+pub fn gradient(builder: &mut Builder, y: &[V]) -> Vec<V> {
+    let mut line = Line { builder };
+    let [y0, y1, y2, y3] = *y else { return Vec::new() };
+    let near = (line.mul_add(y2, 0.5, y0), line.odd(y1, NEAR, y3, NEAR * 0.5));
+    let far = (line.mul_add(y2, 2.0, y0), line.odd(y1, FAR, y3, FAR * 2.0));
+    let mut all = vec![y0];
+    for (even, odd) in [near, far] {
+        all.push(line.add(even, odd));
+        all.push(line.sub(even, odd));
+    }
+    all.push(y3);
+    all
+}
+
+/// `G' s` for a line of 6 vectors.
+pub fn weights(builder: &mut Builder, s: &[V]) -> Vec<V> {
+    let mut line = Line { builder };
+    let [s0, s1, s2, s3, s4, s5] = *s else { return Vec::new() };
+    let (near, near_odd) = (line.add(s1, s2), line.sub(s1, s2));
+    let (far, far_odd) = (line.add(s3, s4), line.sub(s3, s4));
+    let (near_scale, far_scale) = (-1.0 / 1.5, 1.0 / 6.0);
+    let first = line.odd(near, near_scale, far, far_scale);
+    let first = line.add(s0, first);
+    let second = line.odd(near_odd, NEAR * near_scale, far_odd, FAR * far_scale);
+    let third = line.odd(near, 0.5 * near_scale, far, 2.0 * far_scale);
+    vec![first, second, line.add(third, s5)]
+}
+
 struct Line<'a> {
     builder: &'a mut Builder,
 }

@@ -1,9 +1,11 @@
 //! Generator of `winograd` kernels: the walk over tasks, and the walk over tiles that both transforms share.
 
+pub mod gradient;
 mod input;
 mod lines;
 mod output;
 mod products;
+mod sides;
 
 use crate::tile::build::{Builder, slot};
 use crate::tile::{ARGUMENTS, Condition, Function, I, IntCompare, IntOp, Right};

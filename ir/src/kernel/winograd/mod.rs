@@ -23,10 +23,12 @@
 //! into NaN.
 
 mod args;
+mod gradient;
 mod pack;
 pub mod transform;
 
 pub use args::{Sizes, WinogradArgs, slot};
+pub use gradient::{GradientSizes, WinogradGradient, WinogradGradientArgs, gradient_slot};
 pub use pack::{Picked, WinogradPack};
 
 use super::tiles::{Operand, Store, TileShape};

@@ -72,6 +72,16 @@ pub(super) fn kernel_row<const W: usize>(outputs: u8, g: [&[f64; W]; 3]) -> ([[f
     (rows, last + 1)
 }
 
+/// `G`: n rows of 3.
+pub fn kernel_matrix(outputs: u8) -> Vec<[f64; 3]> {
+    let unit = |i: usize| [0, 1, 2].map(|k| [f64::from(u8::from(k == i))]);
+    let columns = [0, 1, 2].map(|i| {
+        let [a, b, c] = unit(i);
+        kernel_row(outputs, [&a, &b, &c])
+    });
+    (0..columns[0].1).map(|row| [0, 1, 2].map(|i| columns[i].0[row][0])).collect()
+}
+
 /// `M X M'`, for the reference.
 pub fn both_sides(matrix: &[Vec<f64>], x: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let dot = |a: &[f64], b: &mut dyn Iterator<Item = f64>| {

@@ -10,7 +10,7 @@ use super::{Args, Pack, Plan, Step};
 use crate::kernel::nest::place;
 use crate::kernel::{
     Compute, Contract, Descriptor, Nest, NestArgs, NestStream, Operand, Program, StepArgs, Store, Stream,
-    TileArgs, Window, WindowOp, Winograd, WinogradArgs,
+    TileArgs, Window, WindowOp, Winograd, WinogradArgs, WinogradGradient, WinogradGradientArgs,
     winograd::transform::{both_sides, input_matrix, output_matrix},
 };
 use memory::Memory;
@@ -34,10 +34,14 @@ pub fn execute(plan: &Plan, inputs: &[Vec<u8>], values: &mut dyn FnMut(&Pack) ->
                 Compute::I64 | Compute::U64 => nest::<i128>(&mut memory, step, k, args),
             },
             (Descriptor::Winograd(k), Args::Winograd(args)) => winograd(&mut memory, step, k, args),
+            (Descriptor::WinogradGradient(k), Args::WinogradGradient(args)) => {
+                winograd_gradient(&mut memory, step, k, args);
+            }
             (
                 Descriptor::Contract(_)
                 | Descriptor::Window(_)
                 | Descriptor::Winograd(_)
+                | Descriptor::WinogradGradient(_)
                 | Descriptor::Nest(_),
                 _,
             ) => {
@@ -232,6 +236,28 @@ fn winograd(m: &mut Memory, step: &Step, k: &Winograd, args: &WinogradArgs) {
                 }
             }
         }
+    });
+}
+
+/// By the definition: no transforms.
+fn winograd_gradient(m: &mut Memory, step: &Step, k: &WinogradGradient, args: &WinogradGradientArgs) {
+    let (lanes, s) = (i64::from(k.lanes), args.sizes(k));
+    let at = |stream: &Stream, pixel: &[i64], channel: i64| {
+        stream.base + channel / lanes * stream.block + channel % lanes * 4 + offset(stream, pixel)
+    };
+    let [images, rows, columns] = args.extents;
+    let (ins, outs) = (s.in_blocks * lanes, s.tap / 4);
+    indices(&[s.slices, ins, 9, outs], &mut |index| {
+        let [slice, input, tap, output] = [index[0], index[1], index[2], index[3]];
+        let first = slice * args.slice;
+        let mut sum = 0.0;
+        indices(&[args.slice.min(images - first), rows, columns], &mut |p| {
+            let (image, y, x) = (first + p[0], p[1], p[2]);
+            let gradient = m.read(step, 2, at(&args.gradient, &[image, y, x], output));
+            let pixel = [image, y + tap / 3, x + tap % 3];
+            sum += gradient * m.read(step, 1, at(&args.input, &pixel, input));
+        });
+        m.write(step, ((slice * ins + input) * 9 + tap) * s.tap + output * 4, sum);
     });
 }
 
