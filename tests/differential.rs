@@ -6,6 +6,7 @@ use rectify::{Bindings, Model, Tensor, pass_names};
 use rectify_ir::bind::bind;
 use rectify_ir::graph::{Graph, Output, Value};
 use rectify_ir::op::{Binary, Op, ReduceKind};
+use rectify_ir::plan::Algorithm;
 use rectify_ir::testing::{Options, random_bindings, random_graph, random_inputs};
 use rectify_passes::gradient::gradient;
 
@@ -98,7 +99,7 @@ fn with_gradients(mut graph: Graph) -> Option<Graph> {
     Some(graph)
 }
 
-fn check_gradients(graph: Graph, seed: u64, level: &str) -> bool {
+fn check_gradients(graph: Graph, seed: u64, level: &str, by: Option<Algorithm>) -> bool {
     let bound = bind(&graph, &random_bindings(&graph, seed, 6)).expect("bound");
     let Some(graph) = with_gradients(bound) else { return false };
     let inputs = random_inputs::<f32>(&graph, &Bindings::new(), seed);
@@ -108,7 +109,10 @@ fn check_gradients(graph: Graph, seed: u64, level: &str) -> bool {
     };
     let inputs: Vec<_> = inputs.iter().map(|(name, t)| (name.clone(), tensor(t))).collect();
     let model = Model::from_graph(graph).expect("a sound graph");
-    let compiler = model.compiler().threads(2).target(level.parse().expect("a level"));
+    let mut compiler = model.compiler().threads(2).target(level.parse().expect("a level"));
+    if let Some(algorithm) = by {
+        compiler = compiler.convolutions(algorithm);
+    }
     let compiled = match compiler.compile() {
         Ok(compiled) => compiled,
         Err(error) if error.to_string().contains("this machine") => return false,
@@ -144,9 +148,23 @@ fn gradients_of_layers_agree_with_the_interpreter() {
     for (i, (shape, layer)) in layers.iter().enumerate() {
         let text = format!("model t(x: f32[{shape}]) {{ x |> {layer} }}");
         let model = Model::parse(&text).unwrap_or_else(|e| panic!("{text}: {e}"));
-        let ran =
-            LEVELS.iter().filter(|level| check_gradients(model.graph().clone(), i as u64, level)).count();
+        let graph = || model.graph().clone();
+        let ran = LEVELS.iter().filter(|level| check_gradients(graph(), i as u64, level, None)).count();
         assert!(ran > 0 || !cfg!(target_arch = "x86_64"), "{text} has no gradient");
+    }
+}
+
+/// Convolutions, gradients of inputs and of weights by every algorithm, maps that its tiles cut.
+#[test]
+fn gradients_by_minimal_filtering_agree_with_the_interpreter() {
+    let text = "model t(x: f32[6, 16, 13, 11]) {
+        x |> conv(32, kernel: 3, pad: 1) as a |> prelu as a |> max_pool(kernel: 2)
+            |> conv(16, kernel: 3, pad: [1, 0, 0, 1]) as b |> prelu as b |> conv(48, kernel: 3) as c
+    }";
+    let model = Model::parse(text).unwrap_or_else(|e| panic!("{e}"));
+    for algorithm in [Algorithm::Direct, Algorithm::WinogradF2, Algorithm::WinogradF4] {
+        let check = |level: &&&str| check_gradients(model.graph().clone(), 7, level, Some(algorithm));
+        assert!(LEVELS.iter().filter(check).count() > 0 || !cfg!(target_arch = "x86_64"), "{algorithm}");
     }
 }
 
@@ -155,7 +173,7 @@ fn gradients_of_random_graphs_agree_with_the_interpreter() {
     let checked = (200..230).filter(|seed| {
         let graph =
             random_graph(*seed, &Options { operations: 1 + (seed % 6) as usize, ..Options::default() });
-        check_gradients(graph, *seed, LEVELS[(seed % 4) as usize])
+        check_gradients(graph, *seed, LEVELS[(seed % 4) as usize], None)
     });
     let checked = checked.count();
     assert!(checked > 8 || !cfg!(target_arch = "x86_64"), "{checked}");

@@ -510,7 +510,7 @@ fn winograd_of_computed_weights() {
         assert_eq!(winograd_steps(&inputs, &body), 1, "{op}");
     }
     for (weights, op) in [
-        ("16, 12, 3, 3", "conv(x |> conv(12, kernel: 1), weight: w, bias: none)"),
+        ("16, 6, 3, 3", "conv(x |> conv(6, kernel: 1), weight: w, bias: none)"),
         ("16, 16, 3, 3", "conv_transpose(x |> conv(16, kernel: 1), weight: w, stride: 2)"),
         ("16, 16, 2, 3", "conv_transpose(x |> conv(16, kernel: 1), weight: w)"),
         ("16, 8, 3, 3", "conv_transpose(x |> conv(16, kernel: 1), weight: w, groups: 2)"),
