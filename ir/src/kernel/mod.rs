@@ -44,7 +44,7 @@ pub use pack::{ChannelPack, PackFormat, SourceOrder, SumPack, WeightPack};
 pub use program::{Binary, Constant, Program, Reg, Step, Unary};
 pub use tiles::{Operand, StepArgs, Store, Stream, TaskOrder, TileArgs};
 pub use window::{Window, WindowOp};
-pub use winograd::{Picked, Winograd, WinogradArgs, WinogradPack, WinogradGradient, WinogradGradientArgs};
+pub use winograd::{Picked, Winograd, WinogradArgs, WinogradGradient, WinogradGradientArgs, WinogradPack};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

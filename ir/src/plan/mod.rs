@@ -208,7 +208,9 @@ impl Args {
         match (self, kernel) {
             (Args::Winograd(args), Descriptor::Winograd(k)) => args.scratch_bytes(k),
             (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.scratch_bytes(k),
-            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_), _) => kernel.scratch_bytes(),
+            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_), _) => {
+                kernel.scratch_bytes()
+            }
         }
     }
 

@@ -255,7 +255,9 @@ impl Lower<'_> {
             |call: &TileCall| matches!(call.output.store(self.lanes), Some((Store::Vector, _)));
         // Parameters are packed as those of a convolution; what packs computed ones takes whole blocks and channels.
         let packs = match computed {
-            true => filter.in_channels % self.lanes == 0 && *picked == Picked::all(filter.out_channels as u32),
+            true => {
+                filter.in_channels % self.lanes == 0 && *picked == Picked::all(filter.out_channels as u32)
+            }
             false => !filter.turned,
         };
         let fits = packs
@@ -296,8 +298,7 @@ impl Lower<'_> {
             true => self.winograd_weights(call.node, &chosen.filter, &pack, tile)?,
             false => self.pack(chosen.filter.weights, PackFormat::Winograd(pack)),
         };
-        let mut pointers =
-            vec![(call.output.view.storage, call.output.view.base), call.input, (weights, 0)];
+        let mut pointers = vec![(call.output.view.storage, call.output.view.base), call.input, (weights, 0)];
         pointers.extend(self.tile_bias(call));
         let kernel = Winograd {
             lanes: self.lanes as u8,

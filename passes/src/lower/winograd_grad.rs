@@ -59,9 +59,13 @@ impl Lower<'_> {
         let s = args.sizes(&kernel);
         let bytes = args.output_bytes(&kernel);
         let [ins, outs] = [args.in_channels, args.out_channels];
-        let storage =
-            self.draft.add_storage(Home::Arena, bytes, format!("{label} sums [{}, {ins}, 9, {outs}]", s.slices));
-        let corner: i64 = windows.iter().zip(&x.axes[2..]).map(|(w, a)| w.before * a.stride().unwrap_or(0)).sum();
+        let storage = self.draft.add_storage(
+            Home::Arena,
+            bytes,
+            format!("{label} sums [{}, {ins}, 9, {outs}]", s.slices),
+        );
+        let corner: i64 =
+            windows.iter().zip(&x.axes[2..]).map(|(w, a)| w.before * a.stride().unwrap_or(0)).sum();
         let [images, rows, columns] = args.extents;
         let step = DraftStep {
             label,

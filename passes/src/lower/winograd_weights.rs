@@ -75,8 +75,7 @@ impl Lower<'_> {
         let mut product = Program::new();
         let (a, b) = (product.push(Step::Load(0)), product.push(Step::Load(1)));
         product.binary(Binary::Mul, a, b);
-        let request =
-            NestRequest::reduce(id, &label, &to, vec![g, table], product, vec![TAPS], Reduce::Sum);
+        let request = NestRequest::reduce(id, &label, &to, vec![g, table], product, vec![TAPS], Reduce::Sum);
         nest::emit(&mut self.draft, request)?;
         Ok(u)
     }

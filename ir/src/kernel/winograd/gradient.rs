@@ -233,10 +233,7 @@ impl WinogradGradientArgs {
             let strides = std::iter::once(stream.block).chain(stream.pixel.iter().copied());
             extents.into_iter().zip(strides).collect()
         };
-        [
-            dims(&self.input, s.in_blocks, 2),
-            dims(&self.gradient, s.out_groups * i64::from(kernel.vectors), 0),
-        ]
+        [dims(&self.input, s.in_blocks, 2), dims(&self.gradient, s.out_groups * i64::from(kernel.vectors), 0)]
     }
 
     /// The bytes that a call over all tasks touches, for the plan's verifier.
