@@ -39,6 +39,7 @@ pub mod conform;
 pub mod cost;
 pub mod data;
 mod error;
+pub mod evaluate;
 pub mod import;
 pub mod init;
 pub mod lint;
@@ -86,3 +87,8 @@ pub mod ops {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So does the one of the guide to training.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/training.md")]
+struct TrainingGuide;

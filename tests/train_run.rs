@@ -29,7 +29,10 @@ fn train(folder: &Path, run: &str, options: &[&str]) -> Command {
         "--run",
         run,
     ]);
-    command.args(["--batch", "15", "--seed", "4", "--flip", "--crop", "2"]).args(options);
+    command.args(["--batch", "15", "--flip", "--crop", "2"]).args(options);
+    if !options.contains(&"--seed") {
+        command.args(["--seed", "4"]);
+    }
     command
 }
 
@@ -233,4 +236,52 @@ fn what_does_not_fit_is_refused() {
     case(&mut resume(&["--steps", "3"]), 1, "but the checkpoint was written after");
     std::fs::write(folder.join("run/config.json"), "{").unwrap();
     case(&mut resume(&["--steps", "3"]), 1, "no configuration of a run");
+}
+
+fn eval(folder: &Path, options: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rectify"));
+    command
+        .current_dir(folder)
+        .args(["eval", "net.rect", "--data", "synth:shapes,n=300,size=12"])
+        .args(options);
+    command
+}
+
+#[test]
+fn evaluation_agrees_with_the_run_s_own_test() {
+    let folder = folder("eval");
+    for seed in ["4", "5"] {
+        let run = format!("run{seed}");
+        done(&mut train(&folder, &run, &["--steps", "40", "--rate", "0.1", "--test", "--seed", seed]));
+    }
+    let json = |options: &[&str]| -> serde_json::Value {
+        let output = done(eval(&folder, options).arg("--json"));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let own = results(&folder.join("run4")).2.pop().unwrap();
+    let (want_loss, want_error) = (own["loss"].as_f64().unwrap(), own["error"].as_f64().unwrap());
+    let alone = json(&["--weights", "run4/best.safetensors"]);
+    assert_eq!(alone["images"], 60);
+    assert!((alone["loss"].as_f64().unwrap() - want_loss).abs() < 1e-4, "{alone} and {own}");
+    assert!((alone["error"].as_f64().unwrap() - want_error).abs() < 0.02, "{alone} and {own}");
+    // Another normalisation than that of the training makes other numbers.
+    let raw = json(&["--weights", "run4/best.safetensors", "--normalise", "none"]);
+    assert!((raw["loss"].as_f64().unwrap() - want_loss).abs() > 1e-3, "{raw} and {own}");
+    let ten = json(&["--weights", "run4/best.safetensors", "--views", "ten", "--side", "14"]);
+    let pair = json(&["--weights", "run4/best.safetensors", "--member", "net.rect,run5/best.safetensors"]);
+    let same = json(&["--weights", "run4/best.safetensors", "--member", "run4/best.safetensors"]);
+    assert!(ten["loss"] != alone["loss"] && pair["models"] == 2 && pair["loss"] != alone["loss"]);
+    assert!((same["loss"].as_f64().unwrap() - want_loss).abs() < 1e-4);
+    let text =
+        String::from_utf8(done(&mut eval(&folder, &["--weights", "run4/best.safetensors"])).stdout).unwrap();
+    assert!(text.starts_with("accuracy  ") && text.contains(" on 60 images\n"), "{text}");
+
+    let case = |options: &[&str], code: i32, want: &str| {
+        let (message, got) = refused(&mut eval(&folder, options));
+        assert!(message.contains(want) && got == code, "{code}: {message}\ndoes not say\n{want}");
+    };
+    case(&["--side", "14"], 2, "--side does nothing with these views");
+    case(&["--views", "dense"], 1, "one spatial pyramid pooling");
+    case(&["--weights", "run4/metrics.jsonl"], 1, "metrics.jsonl");
+    case(&["--views", "ten", "--side", "9"], 2, "a side of 12 or more, not 9");
 }

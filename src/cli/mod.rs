@@ -12,6 +12,7 @@ mod completions;
 mod conform;
 mod doctor;
 mod dump;
+mod eval;
 mod failure;
 mod fmt;
 #[cfg(feature = "onnx")]
@@ -72,6 +73,8 @@ enum Command {
     Lint(lint::Args),
     /// Train a model on a data set
     Train(train::Args),
+    /// Evaluate trained weights on a data set
+    Eval(eval::Args),
     /// List the operations of the language
     Ops(ops::Args),
     /// Show what this machine has and how fast it is
@@ -138,6 +141,7 @@ fn dispatch(command: Command, format: ErrorFormat) -> Outcome {
         Command::Init(args) => init::run(&args, format),
         Command::Lint(args) => lint::run(&args, format),
         Command::Train(args) => train::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Ops(args) => ops::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Compare(args) => compare::run(&args),

@@ -35,6 +35,7 @@ mod trainer;
 
 pub use measure::Signal;
 pub use rectify_passes::training::{Loss, Optimiser};
+pub(crate) use run::NORMALISE;
 pub use run::{
     Amount, Augmentation, Best, EpochRecord, Event, Length, Normalisation, Quality, Record, Run, Settings,
     Slopes, Summary, records,

@@ -38,8 +38,17 @@ impl Normalise {
         Ok(Normalise { mean: means.into_iter().map(|m| m as f32).collect(), std })
     }
 
+    /// With one mean a channel, that of its pixels: for images of any size.
+    pub fn by_channel(&self) -> Normalise {
+        let plane = self.mean.len() / self.std.len().max(1);
+        let mean =
+            |values: &[f32]| values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len().max(1) as f64;
+        let means = self.mean.chunks(plane.max(1)).map(|values| mean(values) as f32).collect();
+        Normalise { mean: means, std: self.std.clone() }
+    }
+
     /// Whether it has as many numbers as images of this shape need, and divides by none that is 0.
-    pub(super) fn check(&self, [channels, height, width]: [usize; 3]) -> Result<(), String> {
+    pub(crate) fn check(&self, [channels, height, width]: [usize; 3]) -> Result<(), String> {
         let pixels = channels * height * width;
         if ![channels, pixels].contains(&self.mean.len()) || self.std.len() != channels {
             return Err(format!(

@@ -142,7 +142,7 @@ impl Layer {
     }
 }
 
-/// Distance from the edge of a figure of radius one about the origin, negative inside; near the edge it is exact.
+/// Distance from the edge of a figure of radius one about the origin, negative inside; exact near the edge but for some corners.
 fn distance(figure: usize, [x, y]: [f32; 2]) -> f32 {
     match CLASSES[figure] {
         "disc" => disc(x, y, 0.8),
