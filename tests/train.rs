@@ -40,6 +40,55 @@ fn numbers(shape: &[usize], values: impl IntoIterator<Item = f32>) -> interp::Te
     interp::Tensor::new(shape, values.into_iter().map(f64::from).collect::<Vec<_>>()).unwrap()
 }
 
+/// Three steps by compiled code and by the interpreter; `shape` is that of the inputs.
+fn agrees(text: &str, shape: [usize; 4], classes: u32, method: &Method) {
+    let model = Model::parse(text).unwrap();
+    let (x, labels) = batch(shape, classes);
+    let compiler = model.compiler().seed(5).threads(1);
+    let mut trainer = Trainer::new(&compiler, method, x.shape()).unwrap_or_else(|e| panic!("{e} of\n{text}"));
+
+    let sizes = [("N".to_owned(), shape[0] as i64)].into_iter().collect();
+    let bound = rectify_ir::bind::bind(model.graph(), &sizes).unwrap();
+    let Method { loss, optimiser, clip, decay_all, .. } = *method;
+    let step =
+        training_step(&bound, &Recipe { loss, optimiser, clip, decay_all, frozen: &|_| false }).unwrap();
+    let mut all = Tensors::new();
+    for state in &step.state {
+        let shape = state.ty.const_shape().unwrap();
+        let begun = trainer.parameters().find(|(name, _)| *name == &*state.input);
+        let values = begun.map_or_else(|| vec![0.0; shape.iter().product()], |(_, v)| v.to_f32_vec());
+        all.insert(state.input.to_string(), numbers(&shape, values));
+    }
+    all.insert("x".into(), numbers(x.shape(), x.view().to_f32_vec()));
+    all.insert("labels".into(), numbers(&[shape[0]], labels.view().to_f32_vec()));
+    for (t, rate) in [(1, 0.1), (2, 0.1), (3, 0.02)] {
+        if let Optimiser::AdamW { beta1, beta2, .. } = optimiser {
+            for (name, beta) in [("first_correction", beta1), ("second_correction", beta2)] {
+                all.insert(name.into(), numbers(&[], [(1.0 / (1.0 - beta.powi(t))) as f32]));
+            }
+        }
+        all.insert("rate".into(), numbers(&[], [rate as f32]));
+        let mut known =
+            |g: &rectify::Graph, id| interp::known_param(g, id).ok_or_else(|| "unknown".to_owned());
+        let mut want = interp::eval(&step.graph, &all, &mut known).unwrap();
+        let got = trainer.step(x.view(), labels.view(), rate).unwrap();
+        assert!((got.loss - want["loss"].to_f64()[0]).abs() < 1e-5, "{got:?} of\n{text}");
+        assert_eq!(got.correct, Some(want["correct"].to_f64()[0]));
+        let norm = want.get("gradient_norm").map(|norm| norm.to_f64()[0]);
+        assert!(got.gradient_norm.is_some() == clip.is_some() && norm.is_none_or(|n| n > 0.5), "{norm:?}");
+        assert!((got.gradient_norm.unwrap_or(0.0) - norm.unwrap_or(0.0)).abs() < 1e-4);
+        for state in &step.state {
+            all.insert(state.input.to_string(), want.remove(&*state.output).unwrap());
+        }
+    }
+    for (name, values) in parameters(&trainer) {
+        for (got, want) in values.iter().zip(all[&name].to_f64()) {
+            let close = (f64::from(*got) - want).abs() < 1e-5 + 1e-4 * want.abs();
+            assert!(close, "{name}: {got}, not {want}, of\n{text}");
+        }
+    }
+}
+
 #[test]
 fn steps_are_those_of_the_interpreter() {
     let adamw = Optimiser::AdamW { beta1: 0.9, beta2: 0.99, epsilon: 1e-3, decay: 0.01 };
@@ -47,56 +96,30 @@ fn steps_are_those_of_the_interpreter() {
     for (optimiser, clip, decay_all) in
         [(MOMENTUM, Some(0.5), false), (caffe, None, false), (adamw, None, true)]
     {
-        let model = Model::parse(NET).unwrap();
-        let (x, labels) = batch([6, 2, 8, 8], 3);
-        let compiler = model.compiler().seed(5).threads(1);
-        let method = Method { clip, decay_all, ..method(CLASSES, optimiser) };
-        let mut trainer = Trainer::new(&compiler, &method, x.shape()).unwrap();
+        agrees(NET, [6, 2, 8, 8], 3, &Method { clip, decay_all, ..method(CLASSES, optimiser) });
+    }
+}
 
-        let sizes = [("N".to_owned(), 6)].into_iter().collect();
-        let bound = rectify_ir::bind::bind(model.graph(), &sizes).unwrap();
-        let recipe = Recipe { loss: CLASSES, optimiser, clip, decay_all, frozen: &|_| false };
-        let step = training_step(&bound, &recipe).unwrap();
-        let mut all = Tensors::new();
-        for state in &step.state {
-            let shape = state.ty.const_shape().unwrap();
-            let begun = trainer.parameters().find(|(name, _)| *name == &*state.input);
-            let values = begun.map_or_else(|| vec![0.0; shape.iter().product()], |(_, v)| v.to_f32_vec());
-            all.insert(state.input.to_string(), numbers(&shape, values));
-        }
-        all.insert("x".into(), numbers(x.shape(), x.view().to_f32_vec()));
-        all.insert("labels".into(), numbers(&[6], labels.view().to_f32_vec()));
-        for (t, rate) in [(1, 0.1), (2, 0.1), (3, 0.02)] {
-            for (name, beta) in [("first_correction", 0.9f64), ("second_correction", 0.99)] {
-                if optimiser == adamw {
-                    all.insert(name.into(), numbers(&[], [(1.0 / (1.0 - beta.powi(t))) as f32]));
-                }
-            }
-            all.insert("rate".into(), numbers(&[], [rate as f32]));
-            let mut known =
-                |g: &rectify::Graph, id| interp::known_param(g, id).ok_or_else(|| "unknown".to_owned());
-            let mut want = interp::eval(&step.graph, &all, &mut known).unwrap();
-            let got = trainer.step(x.view(), labels.view(), rate).unwrap();
-            assert!((got.loss - want["loss"].to_f64()[0]).abs() < 1e-5, "{got:?}");
-            assert_eq!(got.correct, Some(want["correct"].to_f64()[0]));
-            let norm = want.get("gradient_norm").map(|norm| norm.to_f64()[0]);
-            assert!(
-                got.gradient_norm.is_some() == clip.is_some() && norm.is_none_or(|n| n > 0.5),
-                "{norm:?}"
-            );
-            assert!((got.gradient_norm.unwrap_or(0.0) - norm.unwrap_or(0.0)).abs() < 1e-4);
-            for state in &step.state {
-                all.insert(state.input.to_string(), want.remove(&*state.output).unwrap());
-            }
-        }
-        for (name, values) in parameters(&trainer) {
-            for (got, want) in values.iter().zip(all[&name].to_f64()) {
-                assert!(
-                    (f64::from(*got) - want).abs() < 1e-5 + 1e-4 * want.abs(),
-                    "{name}: {got}, not {want}"
-                );
-            }
-        }
+/// Every kind of layer between sizes that fit no block of lanes.
+#[test]
+fn networks_of_all_kinds_train() {
+    let method = method(CLASSES, MOMENTUM);
+    for body in [
+        "x |> conv(8, kernel: 3, stride: 2) as a |> prelu as a |> flatten |> dense(5) as head",
+        "x |> conv(7, kernel: 2) as a |> prelu as a |> flatten |> dense(9) as b |> prelu(share: layer) as b |> dense(5) as head",
+        "x |> conv(18, kernel: 3, pad: same) as a |> relu6 |> conv(18, kernel: 3, pad: 1, groups: 18) as b |> prelu as b
+           |> conv(20, kernel: 1, bias: none) as c |> leaky_relu(0.1) |> global_avg_pool |> flatten |> dense(5) as head",
+        "x |> conv(6, kernel: 3, dilation: 2, pad: 2) as a |> prelu(share: elementwise) as a |> avg_pool(kernel: 2)
+           |> conv_transpose(5, kernel: 2, stride: 2) as b |> prelu as b |> max_pool(kernel: 3, stride: 2, pad: 1)
+           |> spp(bins: [2, 1]) |> flatten |> dense(5) as head",
+        "let a = x |> conv(5, kernel: 1) as a |> batch_norm as a |> prelu as a
+         let b = x |> conv(3, kernel: 5, pad: 2, groups: 1) as b |> prelu as b
+         concat(a, b, x) |> conv(17, kernel: 3, stride: 2, pad: 1) as c |> prelu as c |> flatten
+           |> layer_norm as n |> dense(5) as head",
+        "x |> flatten |> dense(33) as a |> prelu as a |> dropout(0) |> dense(17) as b |> gelu |> dense(5) as head",
+    ] {
+        let text = format!("model net(x: f32[N, 3, 9, 7]) -> (y: f32[N, 5]) {{\n{body}\n}}");
+        agrees(&text, [6, 3, 9, 7], 5, &method);
     }
 }
 

@@ -246,7 +246,12 @@ impl Lower<'_> {
             SourceOrder::OutInTap => ([groups, outs, ins, taps], 1, 2),
             SourceOrder::InOutTap => ([groups, ins, outs, taps], 2, 1),
         };
-        let view = match view.reshape(&shape) {
+        // Output channels are packed as whole groups and a rest, which must be parts of the view.
+        let whole = outs - outs % pack.width() as i64;
+        let parts = [(0, whole), (whole, outs - whole)];
+        let cuts =
+            |axis: &Axis| parts.iter().all(|(at, size)| *size == 0 || axis.slice(*at, 1, *size).is_some());
+        let view = match view.reshape(&shape).filter(|view| cuts(&view.axes[out])) {
             Some(view) => view,
             None => {
                 let rank = view.axes.len();
