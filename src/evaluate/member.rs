@@ -21,7 +21,7 @@ pub(super) struct Member {
 
 enum Look {
     /// Views of the input's size.
-    Whole(Batches),
+    Whole(Box<Batches>),
     Dense(Box<Dense>),
 }
 
@@ -80,29 +80,23 @@ impl Member {
                 output.name
             )));
         };
-        let smallest = shape[1].min(shape[2]);
-        let short = |side: &usize| *side < shape[1].max(shape[2]);
+        let (smallest, longest) = (shape[1].min(shape[2]), shape[1].max(shape[2]));
         let look = match views {
-            Views::Single => {
-                Look::Whole(Batches::new(compiler.compile_graph(bound, parameters)?, &name, &input_shape)?)
-            }
-            Views::Ten { side } if short(side) => {
-                return Err(Error::option(format!(
-                    "ten views need a side of {} or more, not {side}",
-                    shape[1].max(shape[2])
-                )));
-            }
-            Views::Ten { .. } => {
-                Look::Whole(Batches::new(compiler.compile_graph(bound, parameters)?, &name, &input_shape)?)
+            Views::Ten { side } if *side < longest => {
+                return Err(Error::option(format!("ten views need a side of {longest} or more, not {side}")));
             }
             Views::Dense { sides, stride } => {
                 if sides.is_empty() || *stride == 0 || sides.iter().any(|s| *s < smallest) {
-                    let message = format!(
-                        "dense evaluation needs sides of {smallest} or more and a stride of 1 or more"
-                    );
-                    return Err(Error::option(message));
+                    let message = "dense evaluation needs sides of";
+                    return Err(Error::option(format!(
+                        "{message} {smallest} or more and a stride of 1 or more"
+                    )));
                 }
                 Look::Dense(Box::new(Dense::new(compiler, &graph, &bound, parameters)?))
+            }
+            Views::Single | Views::Ten { .. } => {
+                let compiled = compiler.compile_graph(bound, parameters)?;
+                Look::Whole(Box::new(Batches::new(compiled, &name, &input_shape)?))
             }
         };
         Ok(Member { normalise, shape, look, classes })
