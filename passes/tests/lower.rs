@@ -448,6 +448,42 @@ fn dot_products() {
     }
 }
 
+/// A reduction computes the elementwise node before it, if nobody else reads that.
+#[test]
+fn reductions_compute_what_they_read() {
+    for (inputs, body, steps) in [
+        ("x: f32[2, 6, 4, 5], y: f32[2, 6, 4, 5]", "x * y |> reduce_sum(axes: [0, 2, 3])", 1),
+        ("x: f32[2, 6, 4, 5], y: f32[1, 6, 1, 1]", "min(x, 0) * y |> reduce_mean(axes: [1], keep: true)", 1),
+        ("x: f32[3, 40], y: f32[3, 1]", "exp(x - y) |> reduce_sum(axes: [1]) |> log", 1),
+        ("x: f32[3, 7], y: f32[3, 7]", "let a = x * y\na - (a |> reduce_max(axes: [1], keep: true))", 3),
+        ("x: f32[3, 1], y: f32[1, 7]", "x * y |> reduce_sum(axes: [1])", 2),
+    ] {
+        assert_eq!(check_text(inputs, body).steps.len(), steps, "{body}");
+    }
+    check_text(
+        "x: f32[2, 6, 5, 4]",
+        "let a = x |> conv(6, kernel: 1)\n(sigmoid(a) * a |> reduce_sum(axes: [0, 2, 3])) + (exp(a) |> reduce_sum(axes: [0, 2, 3]))",
+    );
+}
+
+/// Windows side by side, with a rest of the input and without, channels that fill no block.
+#[test]
+fn gradients_of_max_pools() {
+    for (x, g, attrs) in [
+        ("2, 6, 6, 8", "2, 6, 3, 4", "kernel: 2"),
+        ("2, 6, 7, 9", "2, 6, 3, 4", "kernel: 2"),
+        ("2, 6, 7, 9", "2, 6, 2, 3", "kernel: 2, stride: 3"),
+        ("2, 6, 6, 9", "2, 6, 2, 3", "kernel: 3"),
+        ("1, 4, 9", "1, 4, 3", "kernel: 3"),
+        ("2, 6, 5, 5", "2, 6, 3, 3", "kernel: 2, ceil: true"),
+        ("2, 6, 5, 5", "2, 6, 3, 3", "kernel: 3, stride: 2, pad: 1"),
+    ] {
+        // Few values, so that there are ties.
+        let body = format!("let a = round(x)\nmax_pool_grad(a, a |> max_pool({attrs}), g, {attrs})");
+        check_text(&format!("x: f32[{x}], g: f32[{g}]"), &body);
+    }
+}
+
 /// Lowers a model of one result with F2 and with F4 and checks both; says how many steps are Winograd's.
 fn winograd_steps(inputs: &str, body: &str) -> usize {
     let text = format!("rect 1\nmodel m({inputs}) {{\n{body}\n}}\n");

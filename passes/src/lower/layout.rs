@@ -10,6 +10,7 @@
 
 use super::demand::{Fill, demand};
 use super::held;
+use super::reduce::reduced_producer;
 use super::shuffle::shuffled_conv;
 use super::storage::{Form, Halo};
 use rectify_ir::graph::{Graph, Node, NodeId, Value};
@@ -34,6 +35,9 @@ pub(crate) struct Layout {
     /// Shuffles that are lowered with the convolution before them, and these.
     shuffles: HashMap<NodeId, NodeId>,
     shuffled: HashSet<NodeId>,
+    /// Elementwise nodes that the reduction reading them computes, by that.
+    reduced: HashMap<NodeId, NodeId>,
+    absorbed: HashSet<NodeId>,
     /// Nodes that depend on parameters only: no step computes them.
     params: HashSet<NodeId>,
 }
@@ -71,6 +75,16 @@ impl Layout {
     /// Whether the node is a convolution whose shuffle computes it.
     pub fn is_shuffled(&self, conv: NodeId) -> bool {
         self.shuffled.contains(&conv)
+    }
+
+    /// The elementwise node whose elements this reduction computes while it reads them.
+    pub fn reduced(&self, reduce: NodeId) -> Option<NodeId> {
+        self.reduced.get(&reduce).copied()
+    }
+
+    /// Whether a reduction computes the node.
+    pub fn is_absorbed(&self, id: NodeId) -> bool {
+        self.absorbed.contains(&id)
     }
 
     /// Halo of the root's storage.
@@ -112,6 +126,10 @@ pub(crate) fn decide(graph: &Graph, order: &[NodeId], params: &HashSet<NodeId>, 
         if let Some(conv) = shuffled_conv(graph, &layout, *id, lanes) {
             layout.shuffles.insert(*id, conv);
             layout.shuffled.insert(conv);
+        }
+        if let Some(producer) = reduced_producer(graph, &layout, *id) {
+            layout.reduced.insert(*id, producer);
+            layout.absorbed.insert(producer);
         }
     }
     for id in order.iter().filter(|id| !params.contains(id)) {

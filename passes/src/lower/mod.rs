@@ -25,6 +25,7 @@ mod moves;
 mod nest;
 mod norm;
 mod operands;
+mod order;
 mod packs;
 mod pool;
 mod pool_grad;
@@ -73,8 +74,8 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Plan, LowerError> {
 
 /// As [`lower`], with a say in the algorithms.
 pub fn lower_with(graph: &Graph, target: &Target, policy: ConvPolicy) -> Result<Plan, LowerError> {
-    let order = graph.topo_order();
     let params = graph.param_only();
+    let order = order::order(graph, &params);
     for id in order.iter().filter(|id| !params.contains(id)) {
         check_types(graph, &params, *id)?;
     }
@@ -140,6 +141,7 @@ impl Lower<'_> {
         match &node.op {
             Op::Input | Op::Param(_) | Op::Const(_) => Ok(()),
             Op::Conv(_) if self.layout.is_shuffled(id) => Ok(()),
+            _ if self.layout.is_absorbed(id) => Ok(()),
             Op::Conv(a) => self.conv(id, a),
             Op::ConvTranspose(a) => self.conv_transpose(id, a),
             Op::ConvWeightGrad { conv, kernel } => self.conv_weight_grad(id, conv, kernel),

@@ -1,14 +1,15 @@
 //! Reductions, softmax's and norms' building block: one nest each.
 
-use super::layout::sizes;
+use super::layout::{Layout, sizes};
 use super::nest::{self, NestRequest, Ref};
 use super::program::Expression;
 use super::storage::{Form, Halo, Home};
 use super::view::{Axis, View};
 use super::{Lower, LowerError};
-use rectify_ir::graph::NodeId;
+use rectify_ir::DType;
+use rectify_ir::graph::{Graph, NodeId, Value};
 use rectify_ir::kernel::{Binary, Program, Reduce};
-use rectify_ir::op::ReduceKind;
+use rectify_ir::op::{Op, ReduceKind};
 
 impl Lower<'_> {
     pub(super) fn reduce(
@@ -19,7 +20,7 @@ impl Lower<'_> {
         keep: bool,
     ) -> Result<(), LowerError> {
         let (graph, label, out) = (self.graph, self.label(id), self.result(id)?);
-        let x = self.view(graph.node(id).operands[0]);
+        let Elements { like: x, operands, body } = self.elements(id)?;
         // The result without the reduced axes, which have size 1 or are not there.
         let kept: Vec<usize> = (0..x.axes.len()).filter(|a| !axes.contains(a)).collect();
         let narrow = if keep { out.permute(&kept) } else { out.clone() };
@@ -53,10 +54,34 @@ impl Lower<'_> {
             ReduceKind::Min => Reduce::Min,
             ReduceKind::Prod => Reduce::Product,
         };
-        let (operand, reduced) = reduced_last(&x, &kept, axes);
-        let request = NestRequest::reduce(id, &label, &narrow, vec![operand], Program::copy(), reduced, op);
+        let order: Vec<usize> = kept.iter().chain(axes).copied().collect();
+        let last = |r: Ref| Ref { axes: order.iter().map(|a| r.axes[*a].clone()).collect(), ..r };
+        let operands = operands.into_iter().map(last).collect();
+        let reduced = axes.iter().map(|a| x.axes[*a].size).collect();
+        let request = NestRequest::reduce(id, &label, &narrow, operands, body, reduced, op);
         nest::emit(&mut self.draft, request.finish(finals, finalize))?;
         if fits { Ok(()) } else { self.epilogue_in_place(id, &out) }
+    }
+
+    /// What a reduction reads: its operand, or what the elementwise node before it does.
+    fn elements(&mut self, reduce: NodeId) -> Result<Elements, LowerError> {
+        let graph = self.graph;
+        let Some(id) = self.layout.reduced(reduce) else {
+            let like = self.view(graph.node(reduce).operands[0]);
+            return Ok(Elements { operands: vec![Ref::of(&like)], like, body: Program::copy() });
+        };
+        let node = graph.node(id);
+        let mut e = Expression::empty(0);
+        e.node(graph, node).map_err(self.not_elementwise(id))?;
+        let acc = e.program.result;
+        e.epilogue(graph, node, acc).map_err(self.not_elementwise(id))?;
+        let (body, loads) = e.finish();
+        let Some(whole) = whole_operand(graph, &self.layout, id) else {
+            return Err(self.unsupported(id, "it has no operand of its own shape"));
+        };
+        let like = self.view(whole);
+        let operands = loads.iter().map(|load| self.operand(load, &like)).collect();
+        Ok(Elements { like, operands, body })
     }
 
     /// A temporary of the node without the reduced axes, in blocks where `like` is.
@@ -111,6 +136,51 @@ impl Lower<'_> {
     pub(super) fn operand_sizes(&self, id: NodeId) -> Vec<i64> {
         sizes(self.graph, self.graph.node(id).operands[0])
     }
+}
+
+/// The elements that a reduction reads: as `like` lies, computed by `body` from the operands.
+struct Elements {
+    like: View,
+    operands: Vec<Ref>,
+    body: Program,
+}
+
+/// Most operands of a node that a reduction computes: its own final ones and a mask have places too.
+const MOST_OPERANDS: usize = 4;
+
+/// The elementwise node that the reduction can compute while it reads: no other node does, and it is no result.
+pub(super) fn reduced_producer(graph: &Graph, layout: &Layout, reduce: NodeId) -> Option<NodeId> {
+    let node = graph.node(reduce);
+    let value = *node.operands.first()?;
+    let producer = graph.node(value.node);
+    let elementwise = match producer.op {
+        Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Prelu { .. } => true,
+        Op::Map => producer.epilogue.is_some(),
+        _ => false,
+    };
+    let floats = |v: &Value| graph.ty(*v).dtype == DType::F32;
+    let fits = matches!(node.op, Op::Reduce { .. })
+        && elementwise
+        && !layout.is_param(value)
+        && producer.operands.len() <= MOST_OPERANDS
+        && floats(&value)
+        && producer.operands.iter().all(floats)
+        && graph.use_count(value) == 1
+        && graph.outputs.iter().all(|o| o.value != value);
+    (fits && whole_operand(graph, layout, value.node).is_some()).then_some(value.node)
+}
+
+/// An operand of the node that has its shape and form.
+fn whole_operand(graph: &Graph, layout: &Layout, id: NodeId) -> Option<Value> {
+    let value = Value::from(id);
+    let shape = sizes(graph, value);
+    let fits = |v: &&Value| {
+        !layout.is_param(**v)
+            && !layout.is_absorbed(v.node)
+            && sizes(graph, **v) == shape
+            && layout.form(**v) == layout.form(value)
+    };
+    graph.node(id).operands.iter().find(fits).copied()
 }
 
 /// A reference to all of `x`, with the reduced axes last, and their sizes.

@@ -143,13 +143,22 @@ impl Lower<'_> {
     fn add_slices(&mut self, id: NodeId, sums: &View) -> Result<(), LowerError> {
         let (label, out) = (self.label(id), self.result(id)?);
         let (slices, last) = (sums.axes[0].size, sums.axes.len() - 1);
-        let mut axes = vec![sums.axes[last].clone()];
-        axes.extend_from_slice(&sums.axes[1..last]);
+        let order: Vec<usize> = std::iter::once(last - 1).chain(0..last - 1).collect();
+        if slices == 1 {
+            let only = View { axes: sums.axes[1..].to_vec(), ..*sums };
+            return self.copy(id, &label, &only.permute(&order), &out);
+        }
+        // In vectors first, as the sums lie; their transposition goes element by element.
+        let shape = &sums.shape()[1..];
+        let halo = Halo::none(shape.len());
+        let sum = self.draft.tensor(Home::Arena, shape, Form::Plain, &halo, &format!("{label} sum"))?;
+        let mut axes = sums.axes[1..].to_vec();
         axes.push(sums.axes[0].clone());
         let from = Ref::new(sums, axes);
         let request =
-            NestRequest::reduce(id, &label, &out, vec![from], Program::copy(), vec![slices], Reduce::Sum);
-        nest::emit(&mut self.draft, request)
+            NestRequest::reduce(id, &label, &sum, vec![from], Program::copy(), vec![slices], Reduce::Sum);
+        nest::emit(&mut self.draft, request)?;
+        self.copy(id, &label, &sum.permute(&order), &out)
     }
 
     /// Few channels meet each other in groups, so a nest a group does.

@@ -1,0 +1,159 @@
+//! The order of nodes: the graph's own, or one that holds less memory at once.
+//!
+//! A graph's order visits its outputs one after the other. In a training step that is the whole way back for the first
+//! parameter, with all gradients of activations alive until the other parameters' turn comes. The frugal order runs a
+//! node as soon as it can, if what it reads is large and its result is not, or dies with it.
+
+use super::layout::sizes;
+use rectify_ir::graph::{Graph, NodeId, Value};
+use rectify_ir::op::Op;
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// A result is small beside an operand of this many times its bytes.
+const SMALL: i64 = 16;
+
+/// The nodes in the order in which they are lowered; `params` depend on parameters only.
+pub(super) fn order(graph: &Graph, params: &HashSet<NodeId>) -> Vec<NodeId> {
+    let plain = graph.topo_order();
+    let memory = Memory::new(graph, params, &plain);
+    let frugal = memory.frugal(&plain);
+    // A tenth is worth the change of what people read off a plan.
+    if 10 * memory.peak(&frugal) < 9 * memory.peak(&plain) { frugal } else { plain }
+}
+
+/// Bytes that nodes make and read. Views count as what they are views of.
+struct Memory<'a> {
+    graph: &'a Graph,
+    /// Bytes of what a node makes in the arena: none for inputs, outputs, parameters and views.
+    made: HashMap<NodeId, i64>,
+    /// Nodes whose results a node reads, once each.
+    reads: HashMap<NodeId, Vec<NodeId>>,
+    /// How many nodes read each.
+    readers: HashMap<NodeId, usize>,
+}
+
+impl Memory<'_> {
+    fn new<'a>(graph: &'a Graph, params: &HashSet<NodeId>, order: &[NodeId]) -> Memory<'a> {
+        let mut roots: HashMap<NodeId, NodeId> = HashMap::new();
+        let mut m = Memory { graph, made: HashMap::new(), reads: HashMap::new(), readers: HashMap::new() };
+        for &id in order {
+            let node = graph.node(id);
+            let is_view = matches!(
+                node.op,
+                Op::Reshape { .. } | Op::Transpose { .. } | Op::Split { .. } | Op::Slice { .. }
+            ) && node.epilogue.is_none();
+            let root = match node.operands.first() {
+                Some(operand) if is_view => roots[&operand.node],
+                Some(_) | None => id,
+            };
+            roots.insert(id, root);
+            let given = matches!(node.op, Op::Input) || params.contains(&id);
+            let returned = graph.outputs.iter().any(|o| o.value.node == id);
+            let bytes = match given || returned || is_view {
+                true => 0,
+                false => 4 * sizes(graph, Value::from(id)).iter().product::<i64>(),
+            };
+            m.made.insert(id, bytes);
+            let mut reads: Vec<NodeId> = node.operands.iter().map(|v| roots[&v.node]).collect();
+            reads.sort_unstable();
+            reads.dedup();
+            for read in &reads {
+                *m.readers.entry(*read).or_default() += 1;
+            }
+            m.reads.insert(id, reads);
+        }
+        m
+    }
+
+    /// Runs what is worth it at once, and else the next node of `plain` that can run.
+    fn frugal(&self, plain: &[NodeId]) -> Vec<NodeId> {
+        let place: HashMap<NodeId, usize> = plain.iter().enumerate().map(|(i, id)| (*id, i)).collect();
+        let mut users: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
+        let mut missing: HashMap<NodeId, usize> = HashMap::new();
+        for &id in plain {
+            let operands: HashSet<NodeId> = self.graph.node(id).operands.iter().map(|v| v.node).collect();
+            missing.insert(id, operands.len());
+            for operand in operands {
+                users.entry(operand).or_default().push(id);
+            }
+        }
+        let mut left = self.readers.clone();
+        let mut ready: BTreeSet<usize> =
+            plain.iter().filter(|id| missing[id] == 0).map(|id| place[id]).collect();
+        let mut order = Vec::with_capacity(plain.len());
+        while let Some(&next) = ready.iter().find(|i| self.is_worth_it(plain[**i], &left)).or(ready.first()) {
+            ready.remove(&next);
+            let id = plain[next];
+            order.push(id);
+            for read in &self.reads[&id] {
+                left.entry(*read).and_modify(|n| *n -= 1);
+            }
+            for user in users.get(&id).into_iter().flatten() {
+                let count = missing.entry(*user).or_default();
+                *count -= 1;
+                if *count == 0 {
+                    ready.insert(place[user]);
+                }
+            }
+        }
+        order
+    }
+
+    fn is_worth_it(&self, id: NodeId, left: &HashMap<NodeId, usize>) -> bool {
+        let (made, reads) = (self.made[&id], &self.reads[&id]);
+        let freed: i64 = reads.iter().filter(|r| left[r] == 1).map(|r| self.made[r]).sum();
+        let largest = reads.iter().map(|r| self.made[r]).max().unwrap_or(0);
+        largest > 0 && (made <= freed || made * SMALL <= largest)
+    }
+
+    /// Most bytes alive at once.
+    fn peak(&self, order: &[NodeId]) -> i64 {
+        let mut left = self.readers.clone();
+        let (mut alive, mut peak) = (0, 0);
+        for id in order {
+            alive += self.made[id];
+            peak = peak.max(alive);
+            for read in &self.reads[id] {
+                left.entry(*read).and_modify(|n| *n -= 1);
+                if left[read] == 0 {
+                    alive -= self.made[read];
+                }
+            }
+        }
+        peak
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rectify_ir::lang::compile_text;
+
+    fn graph(body: &str) -> Graph {
+        let text = format!("model m(x: f32[1, 64, 16, 16]) {{ {body} }}");
+        compile_text("test.rect", &text).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Each `tanh` is read by the next and by a mean that is wanted at the end.
+    #[test]
+    fn small_results_of_large_operands_come_at_once() {
+        let chain = "let a = tanh(x) let b = tanh(a) let c = tanh(b) let d = tanh(c)";
+        let means = "mean(d) + (mean(c) + (mean(b) + mean(a)))".replace("mean", "global_avg_pool");
+        let g = graph(&format!("{} {means}", chain.replace(" let", "\nlet")).replace(") gl", ")\ngl"));
+        let params = g.param_only();
+        let (plain, frugal) = (g.topo_order(), order(&g, &params));
+        assert_ne!(plain, frugal);
+        let memory = Memory::new(&g, &params, &plain);
+        assert!(4 * memory.peak(&frugal) < 3 * memory.peak(&plain));
+        let place = |id: NodeId| frugal.iter().position(|n| *n == id);
+        for id in &frugal {
+            assert!(g.node(*id).operands.iter().all(|v| place(v.node) < place(*id)));
+        }
+    }
+
+    #[test]
+    fn chains_keep_their_order() {
+        let g = graph("x |> relu |> tanh |> exp");
+        assert_eq!(order(&g, &g.param_only()), g.topo_order());
+    }
+}
