@@ -140,3 +140,36 @@ fn first_of_batch(tensor: &Tensor) -> Tensor {
     shape[0] = 1;
     Tensor::new(shape, part).expect("a tensor")
 }
+
+#[cfg(all(feature = "image", feature = "onnx"))]
+#[path = "../examples/pyramid/levels.rs"]
+mod pyramid;
+
+/// A face detector on a photo in several sizes, some of them prepared: what comes out are the bits of a network compiled
+/// for that size alone.
+#[cfg(all(feature = "image", feature = "onnx"))]
+#[test]
+fn a_pyramid_of_sizes() {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let data = std::env::var_os("RECTIFY_TEST_DATA").map_or(beside, PathBuf::from);
+    let model = data.join("conformance/real/mtcnn_pnet/model.onnx");
+    if !model.is_file() {
+        println!("skipped: no test data");
+        return;
+    }
+    let model = Model::open(model).expect("the detector");
+    let pictures = pyramid::pictures(&data.join("images/astronaut.png"), 4, 90).expect("a photo");
+    let network = compile(&model);
+    pyramid::prepare(&network, &pictures[2..]).expect("sizes that the network takes");
+    let levels = pyramid::run(&network, pictures).expect("results");
+    assert_eq!(pyramid::table(&levels).lines().count(), 4);
+    for level in levels {
+        let shape = level.input.shape();
+        let alone = model.compiler().seed(5).threads(1).size("N", 1);
+        let alone = alone.size("H", shape[2] as i64).size("W", shape[3] as i64).compile().expect("one size");
+        let want = alone.run(&[("input", level.input.view())]).expect("results of one size");
+        for ((name, got), (_, want)) in level.outputs.iter().zip(want.iter()) {
+            assert_eq!((got.shape(), got.bytes()), (want.shape(), want.bytes()), "{name} at {shape:?}");
+        }
+    }
+}

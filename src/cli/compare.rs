@@ -1,4 +1,4 @@
-//! `rectify compare`: a model's values against reference values from elsewhere.
+//! `rectify compare`: a model's values against reference values from elsewhere, or against the interpreter's.
 
 use super::Outcome;
 use super::args::ModelArgs;
@@ -7,11 +7,11 @@ use super::inputs::InputArgs;
 use super::progress::Progress;
 use super::table::Table;
 use rectify::compare::{Comparison, Tolerance, element};
-use rectify::{Model, Tensor, data};
-use std::collections::{BTreeMap, HashMap};
+use rectify::{Model, Op, Outputs, Tensor, TensorView, data};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -19,9 +19,10 @@ pub struct Args {
     model: ModelArgs,
     #[command(flatten)]
     inputs: InputArgs,
-    /// Reference values by name: .npz or .safetensors. Inputs that are not given otherwise are taken from it too
+    /// Reference values by name: .npz or .safetensors. Inputs that are not given otherwise are taken from it too. Without
+    /// it, the interpreter's results are what to agree with
     #[arg(long = "ref", value_name = "FILE")]
-    reference: PathBuf,
+    reference: Option<PathBuf>,
     /// Compare inner values too, in the order in which they are computed: every entry of the file that is the label of a
     /// layer, or a tensor's name of an ONNX file. The first that differs is shown with what made it
     #[arg(long)]
@@ -35,7 +36,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let mut reference: BTreeMap<String, Tensor> = data::read_all(&args.reference)?.into_iter().collect();
+    match &args.reference {
+        Some(file) => against_file(args, file),
+        None => against_interpreter(args),
+    }
+}
+
+fn against_file(args: &Args, file: &Path) -> Outcome {
+    let mut reference: BTreeMap<String, Tensor> = data::read_all(file)?.into_iter().collect();
     let opened = args.model.open()?;
     let model = if args.every_node {
         let names: Vec<_> = reference.keys().map(String::as_str).collect();
@@ -59,7 +67,7 @@ pub fn run(args: &Args) -> Outcome {
         let few = unused.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
         note(&format!("{} entries are no computed values of the model: {few}", unused.len()));
     } else if !unused.is_empty() {
-        let message = format!("{} has values for nothing: {}", args.reference.display(), unused.join(", "));
+        let message = format!("{} has values for nothing: {}", file.display(), unused.join(", "));
         let help =
             if args.every_node { "no layer has these labels" } else { "give --every-node to compare layers" };
         return Err(Failure::usage(message).help(help));
@@ -68,7 +76,7 @@ pub fn run(args: &Args) -> Outcome {
         let names: Vec<_> = outputs.iter().map(|p| format!("`{}`", p.name)).collect();
         return Err(Failure::usage(format!(
             "{} has none of the outputs {}",
-            args.reference.display(),
+            file.display(),
             names.join(", ")
         )));
     }
@@ -77,17 +85,53 @@ pub fn run(args: &Args) -> Outcome {
         let _progress = Progress::spinner("running");
         compiled.run(&inputs.views())?
     };
+    report(args, &model, &results, |name| reference.get(name).map(Tensor::view))
+}
+
+/// The model as written, evaluated in f64, is the reference.
+fn against_interpreter(args: &Args) -> Outcome {
+    let opened = args.model.open()?;
+    let model = if args.every_node { opened.model.with_outputs(&labels(&opened.model))? } else { opened.model };
+    args.model.compiler(&model)?.check()?;
+    let inputs = args.inputs.load(&model.inputs(), &args.model.set, args.model.seed, |_| None)?;
+    let compiled = args.model.compile(&model)?;
+    let (results, wanted) = {
+        let _progress = Progress::spinner("running");
+        (compiled.run(&inputs.views())?, compiled.reference(&inputs.views())?)
+    };
+    report(args, &model, &results, |name| wanted.get(name).map(Tensor::view))
+}
+
+/// The labels of all layers.
+fn labels(model: &Model) -> Vec<&str> {
+    let graph = model.graph();
+    let made = |id| {
+        let node = graph.node(id);
+        node.name.as_deref().filter(|_| !matches!(node.op, Op::Input | Op::Param(_)))
+    };
+    let mut seen = HashSet::new();
+    graph.topo_order().into_iter().filter_map(made).filter(|label| seen.insert(*label)).collect()
+}
+
+/// Compares in the order of execution and prints a line a value.
+fn report<'r>(
+    args: &Args,
+    model: &Model,
+    results: &Outputs,
+    reference: impl Fn(&str) -> Option<TensorView<'r>>,
+) -> Outcome {
     let tolerance = Tolerance { atol: args.atol, rtol: args.rtol };
     let mut table = Table::new(&["value", "result"]);
     let (mut compared, mut differing, mut first) = (0, 0, None);
-    for at in execution_order(&model) {
+    for at in execution_order(model) {
         let Some((name, got)) = results.iter().nth(at) else { continue };
-        if let Some(want) = reference.get(name) {
-            let comparison = Comparison::new(got, want.view(), tolerance);
+        if let Some(want) = reference(name) {
+            let shape = want.shape().to_vec();
+            let comparison = Comparison::new(got, want, tolerance);
             compared += 1;
             if !comparison.agrees() {
                 differing += 1;
-                first.get_or_insert_with(|| describe(&model, at, &comparison, want.shape(), compared - 1));
+                first.get_or_insert_with(|| describe(model, at, &comparison, &shape, compared - 1));
             }
             table.row([name.to_owned(), comparison.to_string()]);
         }

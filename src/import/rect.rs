@@ -33,7 +33,10 @@ pub struct Written {
 /// The model is not imported, its graph depends on values of inputs, or a file cannot be written.
 pub fn write(model: &Model, path: &Path, replace: bool) -> Result<Written, Error> {
     let Some(onnx) = model.onnx() else {
-        return Err(Error::option("only imported models are written as files of the language"));
+        return Err(Error::Option {
+            message: format!("{} is no model of another format: there is nothing to import", model.name()),
+            help: Some("give an .onnx file; `rectify dump` writes models of the language in other forms".into()),
+        });
     };
     model.closed()?;
     if path.extension().is_none_or(|e| e != "rect") {

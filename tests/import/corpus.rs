@@ -2,7 +2,7 @@
 
 use crate::encode::Attribute::{Int, Ints};
 use crate::encode::Graph;
-use crate::mutations::digest;
+use crate::digest::digest;
 use std::path::{Path, PathBuf};
 
 pub fn folder(kind: &str) -> PathBuf {

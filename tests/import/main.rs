@@ -2,6 +2,8 @@
 #![cfg(feature = "onnx")]
 
 mod corpus;
+mod digest;
+mod documented;
 mod encode;
 mod mutations;
 mod written;

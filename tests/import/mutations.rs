@@ -4,7 +4,8 @@
 //! files than an ordinary run has.
 
 use crate::corpus::folder;
-use rectify::{Model, machine};
+use crate::digest::digest;
+use rectify::machine;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -17,28 +18,6 @@ const FILES: usize = 1500;
 const LONGEST: Duration = Duration::from_secs(2);
 const LONGEST_BESIDE_OTHERS: Duration = Duration::from_secs(60);
 const MOST_BYTES: u64 = 500 << 20;
-
-/// What a program does with a file that it was given, up to the first run.
-pub fn digest(kind: &str, bytes: &[u8]) -> &'static str {
-    let Ok(model) = Model::from_bytes(&format!("hostile.{kind}"), bytes) else { return "refused" };
-    let names: Vec<String> = model
-        .inputs()
-        .iter()
-        .flat_map(|port| port.ty.shape.iter())
-        .filter(|dim| dim.as_const().is_none())
-        .map(ToString::to_string)
-        .collect();
-    // Sizes of inputs are names, and some of these names alone decide on all others.
-    let compiler = names.iter().fold(model.compiler().threads(1), |c, name| c.size(name, 4));
-    let Ok(plan) = compiler.plan() else { return "not planned" };
-    if plan.arena_bytes > 4 << 20 || plan.weight_bytes() > 4 << 20 || plan.steps.len() > 200 {
-        return "planned";
-    }
-    match compiler.compile() {
-        Ok(_) => "compiled",
-        Err(_) => "not compiled",
-    }
-}
 
 /// SplitMix64.
 struct Random(u64);

@@ -26,6 +26,7 @@ mod scan;
 mod table;
 mod tensor;
 mod values;
+mod versions;
 mod weights;
 
 pub use import::{Imported, Options};
@@ -33,6 +34,12 @@ pub use model::{LoadError, OnnxModel, read_tensor};
 pub use problem::{Problem, ProblemKind, Problems};
 pub use tensor::{RawTensor, TensorError};
 pub use weights::OnnxWeights;
+
+/// The operators of ONNX that are read, sorted by name, each with the operator sets in which its definition changed; 7,
+/// the oldest that is read, stands for older ones too.
+pub fn operators() -> impl Iterator<Item = (&'static str, &'static [i64])> {
+    lower::names().map(|name| (name, versions::versions(name)))
+}
 
 #[cfg(test)]
 mod tests;

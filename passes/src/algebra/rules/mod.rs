@@ -2,6 +2,8 @@
 //! both sides are (see [`Holds`]).
 
 mod affine;
+mod chains;
+mod functions;
 mod identity;
 mod layout;
 mod pads;
@@ -13,9 +15,18 @@ use super::term::Term;
 
 /// Every rule, topic by topic.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    [identity::RULES, slopes::RULES, recover::RULES, affine::RULES, pads::RULES, layout::RULES]
-        .into_iter()
-        .flatten()
+    [
+        identity::RULES,
+        slopes::RULES,
+        recover::RULES,
+        functions::RULES,
+        chains::RULES,
+        affine::RULES,
+        pads::RULES,
+        layout::RULES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 const fn rule(

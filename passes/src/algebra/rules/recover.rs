@@ -12,8 +12,9 @@ use rectify_ir::op::{Op, Unary};
 
 #[rustfmt::skip]
 pub(super) const RULES: &[Rule] = &[
-    rule("prelu-from-parts", &["add", "sub"], Finite, from_parts),
-    rule("prelu-from-max",   &["max"],        Finite, from_max),
+    rule("prelu-from-parts",  &["add", "sub"], Finite, from_parts),
+    rule("prelu-from-max",    &["max"],        Finite, from_max),
+    rule("prelu-from-select", &["select"],     Finite, from_select),
 ];
 
 /// relu(x) + a · min(x, 0), relu(x) - a · relu(-x), relu(x) + a · (x - |x|) and their relatives.
@@ -103,6 +104,28 @@ fn from_max(cx: &Cx<'_>, term: &Term, found: &mut Found) {
                         found.propose(expr, &[product]);
                     }
                 }
+            }
+        }
+    }
+}
+
+/// x > 0 ? x : a · x, with the condition either way round.
+fn from_select(cx: &Cx<'_>, term: &Term, found: &mut Found) {
+    let [condition, yes, no] = *term.args else { return };
+    let zero = |id: Id| cx.facts(id).value == Some(0.0) && cx.facts(id).given;
+    let above = |x: Id, t: &Term| zero(t.args[0]) && cx.same(t.args[1], x);
+    let below = |x: Id, t: &Term| zero(t.args[1]) && cx.same(t.args[0], x);
+    let holds = |test: &dyn Fn(&Term) -> bool| ["less", "less_equal"].iter().any(|tag| cx.terms(condition, tag).any(test));
+    for (x, scaled, of_x) in [(yes, no, &above as &dyn Fn(Id, &Term) -> bool), (no, yes, &below)] {
+        if cx.ty(x) != cx.ty(cx.root) || !holds(&|t| of_x(x, t)) {
+            continue;
+        }
+        for (part, factor) in products(cx, scaled) {
+            if factor.is_some()
+                && cx.same(part, x)
+                && let Some(expr) = prelu(cx, x, factor, 1.0)
+            {
+                found.propose(expr, &[]);
             }
         }
     }

@@ -34,6 +34,11 @@ pub fn find(op: &str) -> Option<Lower> {
     TABLE.binary_search_by(|(name, _)| (*name).cmp(op)).ok().map(|i| TABLE[i].1)
 }
 
+/// The operators that are lowered, sorted.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(name, _)| *name)
+}
+
 /// Sorted by name.
 #[rustfmt::skip]
 const TABLE: &[(&str, Lower)] = &[

@@ -1,0 +1,9 @@
+//! The importer: any bytes as an ONNX file, read, planned and compiled.
+#![no_main]
+
+#[path = "../../tests/import/digest.rs"]
+mod digest;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    digest::digest("onnx", bytes);
+});
