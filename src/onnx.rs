@@ -91,7 +91,7 @@ impl Onnx {
         values: &BTreeMap<String, Literal>,
         dims: &BTreeMap<String, i64>,
     ) -> Result<(Graph, Onnx), Error> {
-        let options = Options { values: values.clone(), dims: dims.clone() };
+        let options = Options { values: values.clone(), dims: dims.clone(), multiples_of: None };
         let (graph, tensors, weights, needs) = match file.import(&options) {
             Ok(Imported { graph, weights, tensors }) => (graph, tensors, weights, Vec::new()),
             Err(problems) => match problems.needed_values() {

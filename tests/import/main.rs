@@ -6,4 +6,5 @@ mod digest;
 mod documented;
 mod encode;
 mod mutations;
+mod sizes;
 mod written;

@@ -43,6 +43,12 @@ impl Importer<'_> {
             self.slots.insert(info.name.clone(), Slot::Poisoned);
             return;
         }
+        if let Some(multiple) = self.options.multiples_of {
+            for name in ty.shape.iter().skip(1).filter_map(Dim::as_sym) {
+                let facts = self.graph.facts.entry(name);
+                (facts.modulus, facts.min) = (multiple, multiple);
+            }
+        }
         let value = self.graph.add_input(info.name.as_str(), ty.clone());
         self.tensors.push((info.name.as_str().into(), value));
         let tensor = Tensor { ty, value: Some(value), raw: None, known: Some(None) };

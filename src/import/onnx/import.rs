@@ -36,6 +36,8 @@ pub struct Options {
     pub values: BTreeMap<String, Literal>,
     /// Sizes of symbolic dims, by name.
     pub dims: BTreeMap<String, i64>,
+    /// Symbolic dims behind the batch are multiples of this, which becomes a fact of the graph.
+    pub multiples_of: Option<i64>,
 }
 
 /// An imported model.
@@ -175,7 +177,7 @@ impl<'m> Importer<'m> {
             self.problems.push(plain(ProblemKind::Malformed, message, None));
         }
         if !self.problems.is_empty() {
-            return Err(Problems(self.problems));
+            return Err(Problems::told(self.problems));
         }
         self.graph.remove_dead();
         let live = |v: &Value| self.graph.get(v.node).is_some();

@@ -14,6 +14,9 @@ use rectify_ir::Graph;
 use std::path::Path;
 use std::sync::Arc;
 
+/// Strides of whole networks.
+const MULTIPLES: [i64; 6] = [2, 4, 8, 16, 32, 64];
+
 /// Why a file is no model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -85,8 +88,28 @@ impl OnnxModel {
         Ok(OnnxModel { proto, weights, problems })
     }
 
-    /// Lowers the model to a graph, or says all that stands in the way.
+    /// Lowers the model to a graph, or says all that stands in the way. Where branches of different strides meet, symbolic
+    /// shapes fit for sizes that the strides divide alone: the least power of two that makes them fit is a fact then.
     pub fn import(&self, options: &Options) -> Result<Imported, Problems> {
+        let first = self.import_once(options);
+        let Err(problems) = &first else { return first };
+        let symbolic = |p: &Problem| {
+            let mut types = p.inputs.iter().filter_map(|(_, ty)| ty.as_ref());
+            p.kind == ProblemKind::Shape && types.any(|ty| ty.shape.iter().any(|d| d.as_const().is_none()))
+        };
+        if !problems.0.iter().all(symbolic) {
+            return first;
+        }
+        for multiple in MULTIPLES {
+            let options = Options { multiples_of: Some(multiple), ..options.clone() };
+            if let Ok(imported) = self.import_once(&options) {
+                return Ok(imported);
+            }
+        }
+        first
+    }
+
+    fn import_once(&self, options: &Options) -> Result<Imported, Problems> {
         let opsets = Opsets::read(&self.proto.opset_import).map_err(|p| Problems(vec![*p]))?;
         let mut importer = Importer::new(&self.proto, self.weights.clone(), options, self.problems.clone());
         importer.run(self.graph(), &opsets);
@@ -97,7 +120,7 @@ impl OnnxModel {
     pub fn declared(&self, options: &Options) -> Result<Graph, Problems> {
         let mut importer = Importer::new(&self.proto, self.weights.clone(), options, self.problems.clone());
         importer.declare(self.graph());
-        if importer.problems.is_empty() { Ok(importer.graph) } else { Err(Problems(importer.problems)) }
+        if importer.problems.is_empty() { Ok(importer.graph) } else { Err(Problems::told(importer.problems)) }
     }
 
     /// Names of the inputs, weights not among them.

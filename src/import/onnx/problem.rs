@@ -23,6 +23,26 @@ pub enum ProblemKind {
     NeedsValue(Vec<String>),
 }
 
+impl ProblemKind {
+    /// What to do about problems of this sort where nothing better is known.
+    fn remedy(&self) -> Option<&'static str> {
+        match self {
+            ProblemKind::UnsupportedType => {
+                Some("convert the tensor to f32; supported are floats of 16 bits and more, integers of 8 to 64 bits and bool")
+            }
+            ProblemKind::UnsupportedAttribute | ProblemKind::UnsupportedForm => {
+                Some("export the model without it, or cut it before this node")
+            }
+            ProblemKind::Malformed => Some("check the file with onnx.checker, and export it anew"),
+            // These say what is needed, or what does not fit.
+            ProblemKind::UnsupportedOp
+            | ProblemKind::UnsupportedOpset
+            | ProblemKind::Shape
+            | ProblemKind::NeedsValue(_) => None,
+        }
+    }
+}
+
 /// One problem of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -67,6 +87,14 @@ impl fmt::Display for Problem {
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
+    /// The problems, each with a remedy.
+    pub(super) fn told(mut list: Vec<Problem>) -> Problems {
+        for problem in &mut list {
+            problem.help = problem.help.take().or_else(|| problem.kind.remedy().map(str::to_owned));
+        }
+        Problems(list)
+    }
+
     /// The inputs whose values are missing, if that is all that is missing.
     pub fn needed_values(&self) -> Option<Vec<String>> {
         let mut names = Vec::new();
