@@ -91,7 +91,8 @@ fn against_file(args: &Args, file: &Path) -> Outcome {
 /// The model as written, evaluated in f64, is the reference.
 fn against_interpreter(args: &Args) -> Outcome {
     let opened = args.model.open()?;
-    let model = if args.every_node { opened.model.with_outputs(&labels(&opened.model))? } else { opened.model };
+    let model =
+        if args.every_node { opened.model.with_outputs(&labels(&opened.model))? } else { opened.model };
     args.model.compiler(&model)?.check()?;
     let inputs = args.inputs.load(&model.inputs(), &args.model.set, args.model.seed, |_| None)?;
     let compiled = args.model.compile(&model)?;

@@ -35,7 +35,9 @@ pub fn write(model: &Model, path: &Path, replace: bool) -> Result<Written, Error
     let Some(onnx) = model.onnx() else {
         return Err(Error::Option {
             message: format!("{} is no model of another format: there is nothing to import", model.name()),
-            help: Some("give an .onnx file; `rectify dump` writes models of the language in other forms".into()),
+            help: Some(
+                "give an .onnx file; `rectify dump` writes models of the language in other forms".into(),
+            ),
         });
     };
     model.closed()?;

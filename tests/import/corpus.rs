@@ -1,8 +1,8 @@
 //! The corpus that files are mutated from, `tests/corpus`: small files made here, written by `RECTIFY_BLESS=1`, and replayed.
 
+use crate::digest::digest;
 use crate::encode::Attribute::{Int, Ints};
 use crate::encode::Graph;
-use crate::digest::digest;
 use std::path::{Path, PathBuf};
 
 pub fn folder(kind: &str) -> PathBuf {

@@ -27,9 +27,9 @@ impl ProblemKind {
     /// What to do about problems of this sort where nothing better is known.
     fn remedy(&self) -> Option<&'static str> {
         match self {
-            ProblemKind::UnsupportedType => {
-                Some("convert the tensor to f32; supported are floats of 16 bits and more, integers of 8 to 64 bits and bool")
-            }
+            ProblemKind::UnsupportedType => Some(
+                "convert the tensor to f32; supported are floats of 16 bits and more, integers of 8 to 64 bits and bool",
+            ),
             ProblemKind::UnsupportedAttribute | ProblemKind::UnsupportedForm => {
                 Some("export the model without it, or cut it before this node")
             }

@@ -53,9 +53,8 @@ fn normalised(cx: &Cx<'_>, id: Id) -> Option<(Id, usize, f64)> {
         let eps = cx.terms(deviation, "sqrt").find_map(|root| {
             cx.terms(root.args[0], "add").find_map(|sum| {
                 let eps = number_of(cx, sum.args[1]).filter(|e| *e >= 0.0)?;
-                let variance = means(cx, sum.args[0]).any(|(square, axes)| {
-                    is_square(square) && axes.iter().copied().eq(first..rank)
-                });
+                let variance = means(cx, sum.args[0])
+                    .any(|(square, axes)| is_square(square) && axes.iter().copied().eq(first..rank));
                 variance.then_some(eps)
             })
         });
@@ -109,7 +108,9 @@ fn pixel_shuffle(cx: &Cx<'_>, term: &Term, found: &mut Found) {
         let Op::Transpose { perm } = cx.op(moved) else { continue };
         for split in cx.terms(moved.args[0], "reshape") {
             let (x, y) = (cx.ty(split.args[0]), cx.ty(cx.root));
-            let ([n, _, h, w], [a, b, c, d, e, f]) = (&x.shape[..], &cx.ty(moved.args[0]).shape[..]) else { continue };
+            let ([n, _, h, w], [a, b, c, d, e, f]) = (&x.shape[..], &cx.ty(moved.args[0]).shape[..]) else {
+                continue;
+            };
             let (mode, channels, block, other) = match perm.as_slice() {
                 [0, 1, 4, 2, 5, 3] => (DepthMode::Crd, b, c, d),
                 [0, 3, 4, 1, 5, 2] => (DepthMode::Dcr, d, b, c),

@@ -33,7 +33,11 @@ fn number_of(cx: &Cx<'_>, id: Id) -> Option<f64> {
 
 /// Terms of the class that apply `tag` to something and a number: what, and the number. The type must stay, so that the
 /// number broadcasts nothing.
-fn with_number<'b>(cx: &'b Cx<'_>, id: Id, tag: &'static str) -> impl Iterator<Item = (Id, f64, &'b Term)> + 'b {
+fn with_number<'b>(
+    cx: &'b Cx<'_>,
+    id: Id,
+    tag: &'static str,
+) -> impl Iterator<Item = (Id, f64, &'b Term)> + 'b {
     cx.terms(id, tag)
         .filter(move |t| cx.ty(t.args[0]) == cx.ty(id))
         .filter_map(|t| Some((t.args[0], number_of(cx, t.args[1])?, t)))
@@ -110,7 +114,8 @@ fn softplus(cx: &Cx<'_>, term: &Term, found: &mut Found) {
 
 /// x such that the class is clip(x + 3, 0, 6).
 fn clipped(cx: &Cx<'_>, id: Id) -> Vec<Id> {
-    let is_six = |t: &&Term| matches!(cx.op(t), Op::Unary(Unary::Clip { min, max }) if min.0 == 0.0 && max.0 == 6.0);
+    let is_six =
+        |t: &&Term| matches!(cx.op(t), Op::Unary(Unary::Clip { min, max }) if min.0 == 0.0 && max.0 == 6.0);
     cx.terms(id, "clip").filter(is_six).flat_map(|t| plus(cx, t.args[0], 3.0)).collect()
 }
 
@@ -125,9 +130,7 @@ fn hard_sigmoid(cx: &Cx<'_>, term: &Term, found: &mut Found) {
 
 /// x · clip(x + 3, 0, 6) / 6, or x · hard_sigmoid(x) with the slope of 1/6.
 fn hard_swish(cx: &Cx<'_>, term: &Term, found: &mut Found) {
-    let is_gate = |t: &&Term| {
-        matches!(cx.op(t), Op::Unary(Unary::HardSigmoid { alpha, beta }) if close(alpha.0, 1.0 / 6.0) && close(beta.0, 0.5))
-    };
+    let is_gate = |t: &&Term| matches!(cx.op(t), Op::Unary(Unary::HardSigmoid { alpha, beta }) if close(alpha.0, 1.0 / 6.0) && close(beta.0, 0.5));
     for (x, gate, c) in products(cx, term) {
         let six = close(c, 1.0 / 6.0) && clipped(cx, gate).iter().any(|y| cx.same(*y, x));
         let one = c == 1.0 && cx.terms(gate, "hard_sigmoid").filter(is_gate).any(|t| cx.same(t.args[0], x));
@@ -152,7 +155,8 @@ fn gelu_erf(cx: &Cx<'_>, term: &Term, found: &mut Found) {
         if !close(c, 0.5) {
             continue;
         }
-        for erf in plus(cx, factor, 1.0).into_iter().flat_map(|sum| cx.terms(sum, "erf").collect::<Vec<_>>()) {
+        for erf in plus(cx, factor, 1.0).into_iter().flat_map(|sum| cx.terms(sum, "erf").collect::<Vec<_>>())
+        {
             let own = |(y, c): (Id, f64)| cx.same(y, x) && close(c, FRAC_1_SQRT_2);
             if scaled(cx, erf.args[0]).into_iter().any(own) {
                 propose(cx, found, Unary::Gelu { tanh: false }, x);
@@ -167,7 +171,9 @@ fn gelu_tanh(cx: &Cx<'_>, term: &Term, found: &mut Found) {
         if !close(c, 0.5) {
             continue;
         }
-        for tanh in plus(cx, factor, 1.0).into_iter().flat_map(|sum| cx.terms(sum, "tanh").collect::<Vec<_>>()) {
+        for tanh in
+            plus(cx, factor, 1.0).into_iter().flat_map(|sum| cx.terms(sum, "tanh").collect::<Vec<_>>())
+        {
             if is_cubic(cx, tanh.args[0], x) {
                 propose(cx, found, Unary::Gelu { tanh: true }, x);
             }
@@ -204,7 +210,9 @@ fn coefficient(cx: &Cx<'_>, id: Id, x: Id, n: u32) -> Option<f64> {
         }
         let product = |t: &Term| {
             let pairs = [(t.args[0], t.args[1]), (t.args[1], t.args[0])];
-            pairs.into_iter().find_map(|(a, b)| Some(coefficient(cx, a, x, 1)? * coefficient(cx, b, x, n - 1)?))
+            pairs
+                .into_iter()
+                .find_map(|(a, b)| Some(coefficient(cx, a, x, 1)? * coefficient(cx, b, x, n - 1)?))
         };
         cx.terms(y, "mul").find_map(product).map(|d| c * d)
     })

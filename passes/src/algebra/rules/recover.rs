@@ -115,7 +115,9 @@ fn from_select(cx: &Cx<'_>, term: &Term, found: &mut Found) {
     let zero = |id: Id| cx.facts(id).value == Some(0.0) && cx.facts(id).given;
     let above = |x: Id, t: &Term| zero(t.args[0]) && cx.same(t.args[1], x);
     let below = |x: Id, t: &Term| zero(t.args[1]) && cx.same(t.args[0], x);
-    let holds = |test: &dyn Fn(&Term) -> bool| ["less", "less_equal"].iter().any(|tag| cx.terms(condition, tag).any(test));
+    let holds = |test: &dyn Fn(&Term) -> bool| {
+        ["less", "less_equal"].iter().any(|tag| cx.terms(condition, tag).any(test))
+    };
     for (x, scaled, of_x) in [(yes, no, &above as &dyn Fn(Id, &Term) -> bool), (no, yes, &below)] {
         if cx.ty(x) != cx.ty(cx.root) || !holds(&|t| of_x(x, t)) {
             continue;
