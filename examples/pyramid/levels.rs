@@ -71,9 +71,10 @@ pub fn table(levels: &[Level]) -> String {
     let line = |level: &Level| {
         let (first, again) = (level.first.as_secs_f64() * 1e3, level.again.as_secs_f64() * 1e3);
         let [.., height, width] = level.input.shape() else { return String::new() };
+        let places = level.outputs.iter().map(|(_, t)| t.shape().iter().product::<usize>()).sum::<usize>();
+        let more = first - again;
         format!(
-            "{width:>4} x {height:<4} first {first:7.3} ms, again {again:7.3} ms, more {:6.3} ms\n",
-            first - again
+            "{width:>4} x {height:<4} first {first:7.3} ms, again {again:7.3} ms, more {more:6.3} ms, {places} results\n"
         )
     };
     levels.iter().map(line).collect()
