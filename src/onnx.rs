@@ -226,4 +226,8 @@ impl TensorStore for Store {
         decode_f32(tensor.dtype, bytes, out);
         Ok(())
     }
+
+    fn lend(&self, name: &str) -> Option<&[u8]> {
+        self.0.get(name).filter(|tensor| tensor.dtype == DType::F32).map(|tensor| &tensor.bytes[..])
+    }
 }

@@ -9,7 +9,7 @@ use crate::model::Model;
 use rectify_ir::DType;
 use rectify_ir::graph::{Graph, NodeId, Stage};
 use rectify_ir::op::{Op, Source};
-use rectify_runtime::packs::{Parameters, TensorStore};
+use rectify_runtime::packs::Parameters;
 use rectify_runtime::weights::{Expected, WeightFile, check_names};
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
@@ -24,7 +24,7 @@ pub(crate) fn resolve(model: &Model, options: &Options) -> Result<(Graph, Parame
     if let (Some(file), Some(name)) = (given, &given_name) {
         check_pins(&graph, name, file.path())?;
         adopt(&mut graph, &file, name)?;
-        parameters = parameters.with_file(name.clone(), Arc::new(Store(file)));
+        parameters = parameters.with_file(name.clone(), Arc::new(file));
     }
     let named: BTreeSet<Arc<str>> = graph
         .params()
@@ -48,7 +48,7 @@ pub(crate) fn resolve(model: &Model, options: &Options) -> Result<(Graph, Parame
         let file = WeightFile::open(&path)?;
         check_file(&graph, &name, &file)?;
         check_pins(&graph, &name, &path)?;
-        parameters = parameters.with_file(name, Arc::new(Store(file)));
+        parameters = parameters.with_file(name, Arc::new(file));
     }
     Ok((graph, parameters))
 }
@@ -174,22 +174,4 @@ fn beside(model: &Model, name: &str) -> Result<std::path::PathBuf, Error> {
 
 fn last_name(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
-}
-
-/// A weights file as the packer reads it.
-struct Store(WeightFile);
-
-impl TensorStore for Store {
-    fn describe(&self) -> String {
-        self.0.path().display().to_string()
-    }
-
-    fn tensor(&self, name: &str) -> Option<(DType, Vec<usize>)> {
-        self.0.get(name).map(|t| (t.dtype(), t.shape().to_vec()))
-    }
-
-    fn read_f32(&self, name: &str, start: usize, out: &mut [f32]) -> Result<(), String> {
-        let tensor = self.0.require(name).map_err(|e| e.to_string())?;
-        tensor.read_f32(start as u64, out).map_err(|e| e.to_string())
-    }
 }

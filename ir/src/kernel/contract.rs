@@ -112,7 +112,14 @@ impl Contract {
         let outputs = args.groups * args.pixels() * width;
         let weights = args.groups * width * depth;
         let flops = 2 * outputs * depth + outputs * self.epilogue.weight() as i64;
-        Cost { flops: flops as u64, bytes: (4 * (weights + 2 * outputs)) as u64 }
+        let mut bytes = 4 * (weights + 2 * outputs);
+        if self.dot {
+            // The input is the larger part of a dense layer's bytes.
+            let spans = args.spans(&shape);
+            let read = |span: &super::Span| if span.pointer == 1 { span.high_bytes - span.low_bytes } else { 0 };
+            bytes = 4 * weights + spans.iter().map(read).sum::<i64>() + 8 * args.pixels() * args.channels;
+        }
+        Cost { flops: flops as u64, bytes: bytes as u64 }
     }
 }
 

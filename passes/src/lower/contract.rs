@@ -55,6 +55,8 @@ pub(crate) enum Bias {
     Value(Value),
     /// Some of the channels of a parameter.
     Picked(Value, Picked),
+    /// A value along an axis of the output that is not the channels': added by the program.
+    Along(Value, usize),
 }
 
 impl Bias {
@@ -90,10 +92,13 @@ impl Lower<'_> {
         let (program, mut operands) = start.unwrap_or_else(|| (Program::acc(), vec![]));
         let mut acc = program.result;
         let mut e = Expression::after(program, operands.len());
-        if let Bias::Value(bias) = call.bias
-            && !self.layout.is_param(bias)
-        {
-            let load = e.value(graph, bias, vec![output.channel]);
+        let added = match call.bias {
+            Bias::Value(bias) if !self.layout.is_param(bias) => Some((bias, output.channel)),
+            Bias::Along(bias, axis) => Some((bias, axis)),
+            Bias::Value(_) | Bias::Picked(..) | Bias::None => None,
+        };
+        if let Some((bias, axis)) = added {
+            let load = e.value(graph, bias, vec![axis]);
             acc = e.binary(Binary::Add, acc, load);
         }
         if epilogue {
@@ -199,7 +204,7 @@ impl Lower<'_> {
                 let pack = SumPack { elements: picked.of, rows: vec![0], columns, width: width as u32 };
                 Some((self.pack(value, PackFormat::Sums(pack)), 0))
             }
-            Bias::Value(_) | Bias::None => None,
+            Bias::Value(_) | Bias::Along(..) | Bias::None => None,
         }
     }
 

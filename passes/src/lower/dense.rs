@@ -22,6 +22,9 @@ struct Features {
 impl Lower<'_> {
     pub(super) fn dense(&mut self, id: NodeId) -> Result<(), LowerError> {
         let (graph, out) = (self.graph, self.result(id)?);
+        if self.dense_by_rows(id, &out)? {
+            return Ok(());
+        }
         let operands = graph.node(id).own_operands();
         let weight = sizes(graph, operands[1]);
         let x = self.rows(operands[0])?;

@@ -32,6 +32,7 @@ mod pool_grad;
 mod program;
 mod reduce;
 mod resize;
+mod rows;
 mod schedule;
 mod shuffle;
 mod storage;

@@ -1,9 +1,11 @@
 //! Packed parameters: generated, read or derived, and laid out for kernels, in parallel and piece by piece.
 //!
 //! A pack is cut into groups with known source ranges (`PackFormat`), so a parameter of any size goes from its
-//! source into its packed form through a small buffer per thread: there is never a second full copy.
+//! source into its packed form through a small buffer per thread: there is never a second full copy. What a kernel reads in
+//! the very form that a mapped file has it in is not copied at all.
 
 mod derive;
+mod lent;
 mod piece;
 mod source;
 
@@ -12,6 +14,7 @@ pub use source::{ParamError, Parameters, TensorStore};
 use crate::arena::{Arena, ArenaError};
 use crate::pool::{Pool, RegionError};
 use derive::Reader;
+use lent::Lent;
 use rectify_ir::graph::Graph;
 use rectify_ir::kernel::PackFormat;
 use rectify_ir::plan::{Pack, PackSource};
@@ -19,28 +22,32 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-/// A packed parameter inside a shared block of memory.
+/// A parameter in the form that kernels read.
 #[derive(Clone, Debug)]
-pub struct PackedRef {
-    arena: Arc<Arena>,
-    offset_bytes: usize,
-    bytes: usize,
+pub struct PackedRef(Held);
+
+#[derive(Clone, Debug)]
+enum Held {
+    /// Inside of a shared block of memory, 64-byte aligned.
+    Packed { arena: Arc<Arena>, offset_bytes: usize, bytes: usize },
+    /// In the file, of any alignment.
+    Lent(Lent),
 }
 
 impl PackedRef {
-    /// The first byte; 64-byte aligned.
+    /// The first byte.
     pub fn base(&self) -> *const u8 {
-        self.arena.at(self.offset_bytes)
+        match &self.0 {
+            Held::Packed { arena, offset_bytes, .. } => arena.at(*offset_bytes),
+            Held::Lent(lent) => lent.bytes().as_ptr(),
+        }
     }
 
     pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// The packed values.
-    pub fn values(&self) -> &[f32] {
-        // Written before the reference was made, never after.
-        self.arena.slice(self.offset_bytes, self.bytes / 4).unwrap_or_default()
+        match &self.0 {
+            Held::Packed { bytes, .. } => *bytes,
+            Held::Lent(lent) => lent.bytes().len(),
+        }
     }
 }
 
@@ -91,7 +98,13 @@ impl PackCache {
         let mut missing = Vec::new();
         let mut total = 0usize;
         for (i, pack) in packs.iter().enumerate() {
-            let entry = live.get(&(pack.key.clone(), pack.format.clone())).and_then(WeakRef::upgrade);
+            let mut entry = live.get(&(pack.key.clone(), pack.format.clone())).and_then(WeakRef::upgrade);
+            if entry.is_none()
+                && let Some(lent) = lend(graph, pack, parameters)
+            {
+                present(&lent, pool)?;
+                entry = Some(PackedRef(Held::Lent(lent)));
+            }
             if entry.is_none() {
                 missing.push((i, total));
                 total += pack.bytes.next_multiple_of(64);
@@ -107,7 +120,7 @@ impl PackCache {
                     (packs[i].key.clone(), packs[i].format.clone()),
                     WeakRef { arena: Arc::downgrade(&arena), offset_bytes, bytes },
                 );
-                found[i] = Some(PackedRef { arena: arena.clone(), offset_bytes, bytes });
+                found[i] = Some(PackedRef(Held::Packed { arena: arena.clone(), offset_bytes, bytes }));
             }
         }
         Ok(found.into_iter().flatten().collect())
@@ -117,8 +130,30 @@ impl PackCache {
 impl WeakRef {
     fn upgrade(&self) -> Option<PackedRef> {
         let arena = self.arena.upgrade()?;
-        Some(PackedRef { arena, offset_bytes: self.offset_bytes, bytes: self.bytes })
+        Some(PackedRef(Held::Packed { arena, offset_bytes: self.offset_bytes, bytes: self.bytes }))
     }
+}
+
+/// The pack as it lies in a file, where that is the form that its kernel reads.
+fn lend(graph: &Graph, pack: &Pack, parameters: &Parameters) -> Option<Lent> {
+    match (&pack.source, &pack.format) {
+        (PackSource::Value(value), PackFormat::Raw { .. }) => {
+            Lent::find(graph, *value, pack.bytes, parameters)
+        }
+        (PackSource::Value(_) | PackSource::Literal(_), _) => None,
+    }
+}
+
+/// Brings what a file lends into memory, on all threads.
+fn present(lent: &Lent, pool: &Pool) -> Result<(), RegionError> {
+    const PART: usize = 8 << 20;
+    let parts = lent.bytes().len().div_ceil(PART);
+    let next = AtomicUsize::new(0);
+    pool.region(pool.threads().min(parts), |_| {
+        while let Some(part) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|part| *part < parts) {
+            lent.make_present(part * PART..((part + 1) * PART).min(lent.bytes().len()));
+        }
+    })
 }
 
 /// Fills the packs `missing` (index and offset in the arena) group by group; threads take groups as they go.

@@ -20,6 +20,12 @@ pub trait TensorStore: Send + Sync {
 
     /// Writes elements `start .. start + out.len()` of the tensor, converted to `f32`, into `out`.
     fn read_f32(&self, name: &str, start: usize, out: &mut [f32]) -> Result<(), String>;
+
+    /// The tensor's bytes, row-major and little-endian, of any alignment, if it is of f32 and the store has it so. They
+    /// must stay what and where they are as long as the store lives: compiled models read them from there.
+    fn lend(&self, _name: &str) -> Option<&[u8]> {
+        None
+    }
 }
 
 /// Why a parameter has no values.
@@ -104,6 +110,24 @@ impl Parameters {
                 Ok(())
             }
             None => Err(ParamError::Init { name: name.to_string(), message: "not a parameter".into() }),
+        }
+    }
+
+    /// The store, and the tensor's name in it, that a parameter's values come from, if they come from one.
+    pub(super) fn store<'a>(
+        &'a self,
+        graph: &Graph,
+        node: NodeId,
+    ) -> Option<(&'a Arc<dyn TensorStore>, Arc<str>)> {
+        let n = graph.node(node);
+        let name: Arc<str> = n.name.clone().unwrap_or_default();
+        let source = n.source()?;
+        if let Some(store) = self.overrides.as_ref().filter(|s| s.tensor(&name).is_some()) {
+            return Some((store, name));
+        }
+        match source {
+            Source::File { file, tensor, .. } => Some((self.files.get(file)?, tensor.clone())),
+            Source::Init(_) | Source::Data(_) => None,
         }
     }
 
@@ -215,5 +239,9 @@ impl TensorStore for WeightFile {
 
     fn read_f32(&self, name: &str, start: usize, out: &mut [f32]) -> Result<(), String> {
         self.require(name).and_then(|t| t.read_f32(start as u64, out)).map_err(|e| e.to_string())
+    }
+
+    fn lend(&self, name: &str) -> Option<&[u8]> {
+        self.get(name).filter(|tensor| tensor.dtype() == DType::F32)?.bytes().ok()
     }
 }

@@ -1,0 +1,61 @@
+//! Dense layers on a single row: products with the rows of the weights as their source has them.
+//!
+//! One row uses every weight once, so all that counts is the weights' way from memory; and weights that are not packed
+//! can be read where they lie, in a mapped file. A dot kernel takes the outputs for pixels: their input is a row of
+//! weights, and what it multiplies with is the layer's input, the same for all.
+
+use super::contract::{Bias, Family, TileCall};
+use super::demand::Fill;
+use super::layout::sizes;
+use super::operands::TileOutput;
+use super::view::{Axis, View};
+use super::{Form, Halo, Lower, LowerError};
+use rectify_ir::graph::NodeId;
+use rectify_ir::kernel::Tile;
+
+/// Vectors of features from which on the fold of an output's lanes is little beside its products.
+const LEAST_VECTORS: i64 = 16;
+/// Rows that are read at once: enough to keep several lines on their way, few enough for the CPU to foresee each.
+const ROWS: u8 = 8;
+
+impl Lower<'_> {
+    /// Lowers the dense layer so if it computes a single row from long rows of parameters; `false` if nothing was done.
+    pub(super) fn dense_by_rows(&mut self, id: NodeId, out: &View) -> Result<bool, LowerError> {
+        let (graph, lanes) = (self.graph, self.lanes);
+        let operands = graph.node(id).own_operands();
+        let [outs, features] = sizes(graph, operands[1])[..] else { return Ok(false) };
+        let rank = out.axes.len();
+        let single = rank == 2 && out.axes[0].size == 1 && out.axes[1].stride() == Some(4);
+        let long = features % lanes == 0 && features >= LEAST_VECTORS * lanes;
+        if !single || !long || !self.layout.is_param(operands[1]) {
+            return Ok(false);
+        }
+        let mut x = self.view(operands[0]);
+        if x.axes.last().and_then(Axis::stride) != Some(4) {
+            x = self.in_form(operands[0], Form::Plain, &Halo::none(x.axes.len()), Fill::Zero)?;
+        }
+        let weights = self.raw_pack(operands[1]);
+        let call = TileCall {
+            node: id,
+            family: Family::Contract { tile: Tile { pixels: ROWS, vectors: 1 }, inner: 1, dot: true },
+            output: TileOutput {
+                view: out.clone(),
+                channel: 0,
+                group_axis: None,
+                groups: 1,
+                width: lanes,
+                part: None,
+            },
+            input: (weights.storage, weights.base),
+            input_group: 0,
+            input_pixel: vec![4 * features],
+            steps: (0..features / lanes).map(|step| 4 * lanes * step).collect(),
+            weights: Some((x.storage, x.base)),
+            bias: operands.get(2).map_or(Bias::None, |bias| Bias::Along(*bias, 1)),
+            multiply_adds: (outs * features) as u64,
+            candidates: vec![],
+        };
+        self.tile_call(call)?;
+        Ok(true)
+    }
+}
