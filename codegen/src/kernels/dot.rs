@@ -8,6 +8,9 @@ use rectify_ir::kernel::tiles::{TileShape, slot};
 /// Steps of a loop round: with some twenty multiply-adds each, the loop's own cost is small.
 const UNROLL: usize = 2;
 
+/// Rows that are read in order come from memory, and are fetched this far ahead: the CPU itself stops at each page's end.
+const INPUT_AHEAD_BYTES: usize = 2048;
+
 /// The accumulators of a tile of `height` pixels, one vector for each: its first lanes are the output channels.
 pub fn reduce(builder: &mut Builder, shape: &TileShape, task: &Task, height: usize) -> Accumulators {
     let (outs, bytes) = (shape.inner as usize, builder.vector_bytes());
@@ -20,6 +23,7 @@ pub fn reduce(builder: &mut Builder, shape: &TileShape, task: &Task, height: usi
     } else {
         builder.int(IntOp::Const(0))
     };
+    let ahead = builder.lanes() > 4 && !shape.table;
     let run = |builder: &mut Builder, unroll: usize| {
         for step in 0..unroll {
             let place = if shape.table { slot(offsets, step) } else { IntOp::Copy(offsets) };
@@ -31,6 +35,9 @@ pub fn reduce(builder: &mut Builder, shape: &TileShape, task: &Task, height: usi
                 })
                 .collect();
             for (&pixel, row) in pixels.iter().zip(&sums) {
+                if ahead {
+                    builder.prefetch(indexed(pixel, offset, INPUT_AHEAD_BYTES));
+                }
                 let input = builder.vector(VectorOp::Load(indexed(pixel, offset, 0), Width::Full));
                 for (&sum, &factor) in row.iter().zip(&factors) {
                     builder.set_vector(sum, VectorOp::MulAdd(input, factor, sum));

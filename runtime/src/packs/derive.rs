@@ -7,7 +7,7 @@ use super::source::{ParamError, Parameters};
 use rectify_ir::DType;
 use rectify_ir::graph::{Graph, NodeId, Value};
 use rectify_ir::interp::{self, Data};
-use rectify_ir::op::Op;
+use rectify_ir::op::{Binary, Op};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -23,6 +23,14 @@ pub(super) struct Reader<'a> {
     graph: &'a Graph,
     parameters: &'a Parameters,
     whole: Mutex<HashMap<NodeId, Results>>,
+}
+
+/// See [`Reader::scaling`].
+struct Scaling {
+    op: Binary,
+    tensor: Value,
+    rows: Value,
+    tensor_first: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -47,6 +55,9 @@ impl<'a> Reader<'a> {
         }
         let shape = self.shape(value)?;
         let elements: usize = shape.iter().product();
+        if let Some(scaling) = self.scaling(node, &shape)? {
+            return self.scale(&scaling, elements / shape[0], start, out);
+        }
         let by_rows = matches!(n.op, Op::Unary(_) | Op::Binary(_)) && n.epilogue.is_none();
         if elements <= WHOLE_ELEMENTS || !by_rows {
             let whole = self.whole(node)?;
@@ -69,6 +80,46 @@ impl<'a> Reader<'a> {
             let (low, high) = (from.max(start), to.min(start + out.len()));
             out[low - start..high - start].copy_from_slice(&values[low - from..high - from]);
             first = tile_rows.end;
+        }
+        Ok(())
+    }
+
+    /// The node as arithmetic of a tensor with one value for each of its rows, such as a weight with a folded norm.
+    fn scaling(&self, node: NodeId, shape: &[usize]) -> Result<Option<Scaling>, ParamError> {
+        let n = self.graph.node(node);
+        let (Op::Binary(op), [a, b]) = (&n.op, n.own_operands()) else { return Ok(None) };
+        let per_row = |value: Value| -> Result<bool, ParamError> {
+            let own = self.shape(value)?;
+            Ok(own.len() == shape.len() && own[0] == shape[0] && own[1..].iter().all(|extent| *extent == 1))
+        };
+        if n.epilogue.is_some() || shape.len() < 2 || shape[1..].iter().product::<usize>() < 2 {
+            return Ok(None);
+        }
+        if self.shape(*a)? == shape && per_row(*b)? {
+            return Ok(Some(Scaling { op: *op, tensor: *a, rows: *b, tensor_first: true }));
+        }
+        if self.shape(*b)? == shape && per_row(*a)? {
+            return Ok(Some(Scaling { op: *op, tensor: *b, rows: *a, tensor_first: false }));
+        }
+        Ok(None)
+    }
+
+    /// Reads the tensor into `out` and computes there: nothing is copied besides.
+    fn scale(&self, s: &Scaling, row: usize, start: usize, out: &mut [f32]) -> Result<(), ParamError> {
+        self.read(s.tensor, start, out)?;
+        let rows = start / row..(start + out.len()).div_ceil(row);
+        let mut values = vec![0.0; rows.len()];
+        self.read(s.rows, rows.start, &mut values)?;
+        let mut rest = out;
+        for (index, value) in rows.zip(values) {
+            let end = (index + 1) * row - start.max(index * row);
+            let (part, behind) = rest.split_at_mut(end.min(rest.len()));
+            match (s.op, s.tensor_first) {
+                (Binary::Mul, _) => part.iter_mut().for_each(|x| *x *= value),
+                (op, true) => part.iter_mut().for_each(|x| *x = interp::apply_binary(op, *x, value)),
+                (op, false) => part.iter_mut().for_each(|x| *x = interp::apply_binary(op, value, *x)),
+            }
+            rest = behind;
         }
         Ok(())
     }
@@ -219,7 +270,7 @@ mod tests {
     use rectify_ir::TensorType;
     use rectify_ir::graph::{Node, Provenance};
     use rectify_ir::init::{Dist, Init};
-    use rectify_ir::op::{Binary, Source};
+    use rectify_ir::op::Source;
     use rectify_ir::scalar::Scalar;
 
     fn normal() -> Source {
@@ -264,6 +315,42 @@ mod tests {
             let mut got = vec![0.0; len];
             reader.read(value, start, &mut got).expect("a derivation");
             assert_eq!(got, want[start..start + len]);
+        }
+    }
+
+    /// Arithmetic with a value for each row, in place, equals the same on the whole, wherever the range begins and ends.
+    #[test]
+    fn rows_are_scaled_in_place() {
+        let (rows, inner) = (5, 6);
+        let mut graph = Graph::new("g");
+        let dims = |d: &[i64]| d.iter().map(|d| (*d).into()).collect::<Vec<rectify_ir::Dim>>();
+        let w = graph.add_param("w", TensorType::f32(dims(&[rows, 2, 3])), normal());
+        let s = graph.add_param("s", TensorType::f32(dims(&[rows, 1, 1])), normal());
+        let parameters = Parameters::new(3);
+        let source = |graph: &Graph, v: Value, n: usize| {
+            let mut out = vec![0.0; n];
+            parameters.read(graph, v.node, 0, &mut out).expect("a parameter");
+            out
+        };
+        let (ws, ss) = (source(&graph, w, rows as usize * inner), source(&graph, s, rows as usize));
+        for (op, first) in [(Binary::Mul, true), (Binary::Div, true), (Binary::Sub, false)] {
+            let (a, b) = if first { (w, s) } else { (s, w) };
+            let value = binary(&mut graph, op, a, b, &[rows, 2, 3]);
+            let reader = Reader::new(&graph, &parameters);
+            assert!(reader.scaling(value.node, &[rows as usize, 2, 3]).expect("bound").is_some());
+            let want: Vec<f32> = ws
+                .iter()
+                .enumerate()
+                .map(|(i, w)| {
+                    let (x, y) = if first { (*w, ss[i / inner]) } else { (ss[i / inner], *w) };
+                    interp::apply_binary(op, x, y)
+                })
+                .collect();
+            for (start, len) in [(0, want.len()), (7, 4), (5, 8), (11, want.len() - 11), (6, 6)] {
+                let mut got = vec![0.0; len];
+                reader.read(value, start, &mut got).expect("a derivation");
+                assert_eq!(got, want[start..start + len], "{op:?} {start} {len}");
+            }
         }
     }
 
