@@ -116,7 +116,8 @@ impl Contract {
         if self.dot {
             // The input is the larger part of a dense layer's bytes.
             let spans = args.spans(&shape);
-            let read = |span: &super::Span| if span.pointer == 1 { span.high_bytes - span.low_bytes } else { 0 };
+            let read =
+                |span: &super::Span| if span.pointer == 1 { span.high_bytes - span.low_bytes } else { 0 };
             bytes = 4 * weights + spans.iter().map(read).sum::<i64>() + 8 * args.pixels() * args.channels;
         }
         Cost { flops: flops as u64, bytes: bytes as u64 }
