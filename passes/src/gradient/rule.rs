@@ -149,15 +149,14 @@ impl Rule<'_> {
         self.unary(Unary::Sign, part)
     }
 
-    /// g where x > 0, else g · slope.
+    /// g where x > 0, else g · slope. The factor depends on x at every step, so that all of it fuses.
     pub fn gate(&mut self, g: Value, x: Value, slope: Option<Value>) -> One {
         let on = self.positive(x)?;
-        let above = self.mul(g, on)?;
-        let Some(slope) = slope else { return Ok(above) };
+        let Some(slope) = slope else { return self.mul(g, on) };
         let off = self.affine(on, -1.0, 1.0)?;
-        let sloped = self.mul(g, slope)?;
-        let below = self.mul(sloped, off)?;
-        self.add(above, below)
+        let below = self.mul(off, slope)?;
+        let factor = self.add(on, below)?;
+        self.mul(g, factor)
     }
 
     pub fn sum(&mut self, x: Value, axes: Vec<usize>, keep: bool) -> One {

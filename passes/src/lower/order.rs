@@ -11,6 +11,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// A result is small beside an operand of this many times its bytes.
 const SMALL: i64 = 16;
+/// What depends on inputs alone may come first if all memory is this many times its bytes: others wait for it.
+const TINY: i64 = 1024;
 
 /// The nodes in the order in which they are lowered; `params` depend on parameters only.
 pub(super) fn order(graph: &Graph, params: &HashSet<NodeId>) -> Vec<NodeId> {
@@ -81,7 +83,10 @@ impl Memory<'_> {
         let mut ready: BTreeSet<usize> =
             plain.iter().filter(|id| missing[id] == 0).map(|id| place[id]).collect();
         let mut order = Vec::with_capacity(plain.len());
-        while let Some(&next) = ready.iter().find(|i| self.is_worth_it(plain[**i], &left)).or(ready.first()) {
+        let tiny = self.peak(plain) / TINY;
+        loop {
+            let worth = ready.iter().find(|i| self.is_worth_it(plain[**i], &left, tiny));
+            let Some(&next) = worth.or(ready.first()) else { return order };
             ready.remove(&next);
             let id = plain[next];
             order.push(id);
@@ -96,14 +101,16 @@ impl Memory<'_> {
                 }
             }
         }
-        order
     }
 
-    fn is_worth_it(&self, id: NodeId, left: &HashMap<NodeId, usize>) -> bool {
+    fn is_worth_it(&self, id: NodeId, left: &HashMap<NodeId, usize>, tiny: i64) -> bool {
         let (made, reads) = (self.made[&id], &self.reads[&id]);
         let freed: i64 = reads.iter().filter(|r| left[r] == 1).map(|r| self.made[r]).sum();
         let largest = reads.iter().map(|r| self.made[r]).max().unwrap_or(0);
-        largest > 0 && (made <= freed || made * SMALL <= largest)
+        match largest {
+            0 => made <= tiny,
+            _ => made <= freed || made * SMALL <= largest,
+        }
     }
 
     /// Most bytes alive at once.
