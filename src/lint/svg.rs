@@ -1,6 +1,7 @@
 //! Both curves over depth as a picture: root mean square of signals above, of gradients below, on logarithmic axes.
 
 use super::{Layer, Lint};
+use rectify_ir::export::escape;
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 960.0;
@@ -143,8 +144,4 @@ fn names(out: &mut String, top: f64, reports: &[Lint]) {
             escape(&layer.name)
         );
     }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

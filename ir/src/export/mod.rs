@@ -8,4 +8,4 @@ mod svg;
 
 pub use dot::to_dot;
 pub use json::{JSON_VERSION, JsonError, from_json, to_json};
-pub use svg::{Annotation, SvgOptions, to_svg};
+pub use svg::{Annotation, SvgOptions, escape, shorten_front, to_svg};

@@ -1,6 +1,7 @@
 //! A chart of lines as SVG.
 
 use super::scale::Scale;
+use rectify_ir::export::{escape, shorten_front};
 use std::fmt::Write as _;
 
 /// One line: a name and points in the order of x.
@@ -201,7 +202,7 @@ impl Chart {
         let x = WIDTH - RIGHT;
         for ((end, line), place) in ends.iter().zip(places) {
             let size = height.min(12.0);
-            let name = escape(&shorten(&line.name, 20));
+            let name = escape(&shorten_front(&line.name, 20));
             let _ = writeln!(
                 out,
                 "<path d=\"M{:.1} {end:.1}L{:.1} {place:.1}\" stroke=\"{2}\" stroke-width=\"0.8\" fill=\"none\"/>\
@@ -214,17 +215,4 @@ impl Chart {
             );
         }
     }
-}
-
-fn shorten(text: &str, most: usize) -> String {
-    let count = text.chars().count();
-    if count <= most {
-        return text.to_owned();
-    }
-    let tail: String = text.chars().skip(count - (most - 1)).collect();
-    format!("…{tail}")
-}
-
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

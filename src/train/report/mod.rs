@@ -4,7 +4,8 @@ mod chart;
 mod scale;
 
 use super::run::{EpochRecord, Record};
-use chart::{Chart, Line, Style, escape};
+use chart::{Chart, Line, Style};
+use rectify_ir::export::escape;
 use scale::Scale;
 use std::fmt::Write as _;
 
@@ -166,7 +167,7 @@ enum Axis {
 /// A chart over epochs.
 fn plot(title: &str, y_title: &str, lines: Vec<Line>, axis: Axis) -> Chart {
     let points = || lines.iter().flat_map(|l| &l.points);
-    let x = Scale::linear(points().map(|(x, _)| *x), true);
+    let x = Scale::up_to(points().map(|(x, _)| *x));
     let y = match axis {
         Axis::Linear => Scale::linear(points().map(|(_, y)| *y), true),
         Axis::Fitting => Scale::fitting(points().map(|(_, y)| *y)),

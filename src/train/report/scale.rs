@@ -23,6 +23,12 @@ impl Scale {
         Scale { low: (low / step).floor() * step, high: (high / step).ceil() * step, logarithmic: false }
     }
 
+    /// A linear axis from 0 to the greatest of these numbers, which need not be round.
+    pub fn up_to(values: impl Iterator<Item = f64>) -> Scale {
+        let (_, high) = range(values, |v| v.is_finite()).unwrap_or((0.0, 1.0));
+        Scale { low: 0.0, high: if high > 0.0 { high } else { 1.0 }, logarithmic: false }
+    }
+
     /// A logarithmic axis for numbers that span more than a decade, else a linear one from 0 on.
     pub fn fitting(values: impl Iterator<Item = f64> + Clone) -> Scale {
         match range(values.clone(), |v| v.is_finite() && *v > 0.0) {
@@ -56,7 +62,7 @@ impl Scale {
             return (low..=high).step_by(every as usize).map(|p| (10f64.powi(p), power(p))).collect();
         }
         let step = round_step(self.high - self.low, 5.0);
-        let count = ((self.high - self.low) / step).round() as i64;
+        let count = ((self.high - self.low) / step + 1e-9).floor() as i64;
         let decimals = (-step.log10().floor()).max(0.0) as usize;
         (0..=count)
             .map(|i| {
@@ -116,6 +122,11 @@ mod tests {
         let signed = Scale::linear([-3.0, 12.0].into_iter(), false);
         assert_eq!((signed.low, signed.high), (-5.0, 15.0));
         assert_eq!(signed.marks()[0].1, "\u{2212}5");
+        let exact = Scale::up_to([0.5, 11.0].into_iter());
+        assert_eq!(exact.place(11.0), Some(1.0));
+        let texts: Vec<String> = exact.marks().into_iter().map(|(_, t)| t).collect();
+        assert_eq!(texts, ["0", "5", "10"]);
+        assert_eq!(Scale::up_to([0.0].into_iter()).high, 1.0);
         // Nothing to show, or one number, still makes an axis.
         for values in [vec![], vec![0.25], vec![0.0]] {
             let scale = Scale::linear(values.into_iter(), false);

@@ -136,9 +136,20 @@ impl Settings {
                 format!("AdamW with averages over {beta1} and {beta2}, weight decay {decay}")
             }
         };
-        let warmup =
-            if self.warmup > 0 { format!(" after {} steps of warm-up", self.warmup) } else { String::new() };
-        format!("batches of {}, {optimiser}, rate {} ({}){warmup}", self.batch, self.rate, self.schedule)
+        let mut text =
+            format!("batches of {}, {optimiser}, rate {} ({})", self.batch, self.rate, self.schedule);
+        if self.warmup > 0 {
+            text += &format!(" after {} steps of warm-up", self.warmup);
+        }
+        if let Loss::CrossEntropy { smoothing } = self.method.loss
+            && smoothing > 0.0
+        {
+            text += &format!(", label smoothing {smoothing} (in the training loss alone)");
+        }
+        if let Some(clip) = self.method.clip {
+            text += &format!(", gradients clipped to {clip}");
+        }
+        text
     }
 
     /// Refuses numbers that have no meaning.

@@ -6,13 +6,15 @@
 mod layout;
 mod style;
 
+pub use style::{escape, shorten_front};
+
 use super::describe::{count, details, elements, param_operands, title, type_text, types};
 use crate::graph::{Graph, NodeId, Value};
 use crate::op::{Op, Source};
 use layout::{Input, Layout, layout};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
-use style::{Kind, escape, heat_colour, shorten, shorten_front};
+use style::{Kind, heat_colour, shorten};
 
 /// What a profile says of a node.
 #[derive(Clone, Debug, PartialEq)]
