@@ -121,6 +121,11 @@ fn networks_of_all_kinds_train() {
         let text = format!("model net(x: f32[N, 3, 9, 7]) -> (y: f32[N, 5]) {{\n{body}\n}}");
         agrees(&text, [6, 3, 9, 7], 5, &method);
     }
+    // A flattened map whose places are no multiple of a group of channels.
+    let text = "model net(x: f32[N, 1, 12, 12]) -> (y: f32[N, 10]) {
+        x |> conv(8, kernel: 3, stride: 2) as a |> prelu as a |> flatten |> dense(10) as head
+    }";
+    agrees(text, [20, 1, 12, 12], 10, &method);
 }
 
 /// Dropout included, whose masks are drawn outside of the graph.

@@ -178,6 +178,9 @@ impl Lower<'_> {
             let mut b = self.view(operands[1]);
             if column {
                 b.axes.push(Axis::broadcast(1));
+            } else if b.axes.last().is_some_and(|axis| !in_groups(axis, n, &pack)) {
+                let halo = Halo::none(b.axes.len());
+                b = self.in_form(operands[1], Form::Plain, &halo, super::demand::Fill::Zero)?;
             }
             let lead = rank - b.axes.len();
             let mut shape = if shared { vec![1; rank - 2] } else { batch.clone() };
@@ -249,12 +252,7 @@ impl Lower<'_> {
             SourceOrder::OutInTap => ([groups, outs, ins, taps], 1, 2),
             SourceOrder::InOutTap => ([groups, ins, outs, taps], 2, 1),
         };
-        // Output channels are packed as whole groups and a rest, which must be parts of the view.
-        let whole = outs - outs % pack.width() as i64;
-        let parts = [(0, whole), (whole, outs - whole)];
-        let cuts =
-            |axis: &Axis| parts.iter().all(|(at, size)| *size == 0 || axis.slice(*at, 1, *size).is_some());
-        let view = match view.reshape(&shape).filter(|view| cuts(&view.axes[out])) {
+        let view = match view.reshape(&shape).filter(|view| in_groups(&view.axes[out], outs, &pack)) {
             Some(view) => view,
             None => {
                 let rank = view.axes.len();
@@ -351,6 +349,13 @@ impl Lower<'_> {
         }
         Ok(storage)
     }
+}
+
+/// Whether output channels can be packed as whole groups and a rest: both are parts of their axis.
+fn in_groups(axis: &Axis, outs: i64, pack: &WeightPack) -> bool {
+    let whole = outs - outs % pack.width() as i64;
+    let part = |at: i64, size: i64| size == 0 || axis.slice(at, 1, size).is_some();
+    part(0, whole) && part(whole, outs - whole)
 }
 
 /// Where the elements of computed weights lie.
