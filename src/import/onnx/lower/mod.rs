@@ -12,6 +12,7 @@ mod crop;
 mod cumulative;
 mod einsum;
 mod generate;
+mod grid_sample;
 mod linear;
 mod logic;
 mod loss;
@@ -95,6 +96,7 @@ const TABLE: &[(&str, Lower)] = &[
     ("GlobalMaxPool", pool::global),
     ("Greater", logic::binary),
     ("GreaterOrEqual", logic::binary),
+    ("GridSample", grid_sample::grid_sample),
     ("GroupNormalization", norm::group),
     ("HardSigmoid", activation::unary),
     ("HardSwish", activation::unary),
