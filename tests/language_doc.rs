@@ -64,7 +64,8 @@ fn examples_of_the_table_compile() {
         let piped =
             if ["(c)", "(c, ", "(i, i)"].iter().any(|own| stage.contains(own)) { "" } else { "x |> " };
         let of = format!("[{n}, 16, 8, 8]");
-        let inputs = format!("x: f32{of}, c: bool{of}, d: bool{of}, i: i64{of}, j: i64[{n}, 2]");
+        let inputs =
+            format!("x: f32{of}, c: bool{of}, d: bool{of}, i: i64{of}, j: i64[{n}, 2], u: f32[{n}, 8, 8]");
         let text = format!("model m({inputs}) {{\n    {piped}{stage} as l\n}}\n");
         if let Err(report) = compile_text(spec.name, &text) {
             panic!("{report}");

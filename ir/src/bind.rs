@@ -115,6 +115,7 @@ fn attr_dims(op: &Op) -> Vec<&Dim> {
             dims.iter().collect()
         }
         Op::Slice { starts, ends, .. } => starts.iter().chain(ends).collect(),
+        Op::ArgSort { count, .. } => vec![count],
         Op::Resize(a) => match &a.target {
             ResizeTarget::Sizes(sizes) | ResizeTarget::Both { sizes, .. } => sizes.iter().collect(),
             ResizeTarget::Scales(_) => vec![],
@@ -134,6 +135,11 @@ fn attr_dims(op: &Op) -> Vec<&Dim> {
         | Op::Gather { .. }
         | Op::GatherElements { .. }
         | Op::GatherNd { .. }
+        | Op::ScatterElements { .. }
+        | Op::ScatterNd { .. }
+        | Op::ArgReduce { .. }
+        | Op::Cumulate { .. }
+        | Op::MaxPoolIndices(_)
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
@@ -160,6 +166,7 @@ fn attr_dims_mut(op: &mut Op) -> Vec<&mut Dim> {
             dims.iter_mut().collect()
         }
         Op::Slice { starts, ends, .. } => starts.iter_mut().chain(ends).collect(),
+        Op::ArgSort { count, .. } => vec![count],
         Op::Resize(a) => match &mut a.target {
             ResizeTarget::Sizes(sizes) | ResizeTarget::Both { sizes, .. } => sizes.iter_mut().collect(),
             ResizeTarget::Scales(_) => vec![],
@@ -179,6 +186,11 @@ fn attr_dims_mut(op: &mut Op) -> Vec<&mut Dim> {
         | Op::Gather { .. }
         | Op::GatherElements { .. }
         | Op::GatherNd { .. }
+        | Op::ScatterElements { .. }
+        | Op::ScatterNd { .. }
+        | Op::ArgReduce { .. }
+        | Op::Cumulate { .. }
+        | Op::MaxPoolIndices(_)
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
@@ -212,7 +224,7 @@ fn resolve_same(op: &mut Op, operands: &[Vec<Dim>]) {
                 a.pad = pad;
             }
         }
-        Op::MaxPool(a) | Op::MaxPoolGrad(a) | Op::AvgPool { pool: a, .. } => {
+        Op::MaxPool(a) | Op::MaxPoolGrad(a) | Op::MaxPoolIndices(a) | Op::AvgPool { pool: a, .. } => {
             if let (Padding::SameUpper | Padding::SameLower, Some(pad)) =
                 (&a.pad, resolve(&a.pad, &a.kernel, &a.stride, &a.dilation))
             {
@@ -242,6 +254,11 @@ fn resolve_same(op: &mut Op, operands: &[Vec<Dim>]) {
         | Op::Gather { .. }
         | Op::GatherElements { .. }
         | Op::GatherNd { .. }
+        | Op::ScatterElements { .. }
+        | Op::ScatterNd { .. }
+        | Op::ArgReduce { .. }
+        | Op::ArgSort { .. }
+        | Op::Cumulate { .. }
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }

@@ -90,6 +90,12 @@ fn root_kind(op: &Op) -> Root {
         | Op::Spp { .. }
         | Op::ConvWeightGrad { .. }
         | Op::MaxPoolGrad(_)
+        | Op::ScatterElements { .. }
+        | Op::ScatterNd { .. }
+        | Op::ArgReduce { .. }
+        | Op::ArgSort { .. }
+        | Op::Cumulate { .. }
+        | Op::MaxPoolIndices(_)
         | Op::Concat { .. }
         | Op::Split { .. }
         | Op::Slice { .. }

@@ -172,6 +172,54 @@ fn choices_and_gathers() {
         ("x: f32[4, 3, 6], i: i64[5, 2]", "gather_nd(x, i - 3) |> relu"),
         ("x: f32[2, 4, 3, 6], i: i64[2, 7, 2]", "gather_nd(x, i - 3, batch: 1)"),
         ("x: i32[4, 3, 6], i: i64[2, 2, 3]", "gather_nd(x, i)"),
+        (
+            "x: f32[4, 3, 6], i: i32[2, 9, 6], u: f32[2, 9, 6]",
+            "scatter_elements(x, i - 8, u, axis: 1, reduction: add)",
+        ),
+        ("x: f32[4, 9], i: i64[4, 5], u: f32[4, 5]", "scatter_elements(x, i, u, axis: 1)"),
+        ("x: i64[4, 9], i: i64[7, 9], u: i64[7, 9]", "scatter_elements(x, i, u, reduction: max)"),
+        ("x: f32[4, 9], i: i64[7, 1], u: f32[7, 9]", "scatter_nd(x, i, u, reduction: mul)"),
+        ("x: u8[4, 3, 2], i: i32[2, 5, 2], u: u8[2, 5, 2]", "scatter_nd(x, i - 3, u)"),
+    ] {
+        check_text(inputs, body);
+    }
+}
+
+#[test]
+fn orders_and_running_sums() {
+    for (inputs, body) in [
+        ("x: f32[3, 7, 4]", "arg_max(x |> round, axis: 1)"),
+        ("x: f32[1, 9, 5, 5]", "x |> conv(10, kernel: 3) |> arg_max(axis: 1, keep: true)"),
+        ("x: f32[3, 7]", "arg_min(x |> round, axis: 1, last: true)"),
+        ("x: f64[3, 7]", "arg_max(x, axis: 0)"),
+        ("x: i64[3, 70]", "arg_max(x, axis: 1, last: true)"),
+        ("x: u64[30, 2]", "arg_min(x, axis: 0)"),
+        ("x: f32[3, 37]", "arg_sort(x |> round, axis: 1)"),
+        ("x: f32[20, 3]", "arg_sort(x |> round, axis: 0, count: 7, descending: true)"),
+        ("x: f32[1, 9, 5, 5]", "x |> conv(10, kernel: 3) |> arg_sort(axis: 1, count: 2)"),
+        ("x: i8[2, 33]", "arg_sort(x, axis: 1, descending: true)"),
+        ("x: u64[1]", "arg_sort(x, axis: 0)"),
+        ("x: f64[2, 16]", "arg_sort(x, axis: 1)"),
+        ("x: f32[2, 13, 3]", "cumsum(x, axis: 1)"),
+        ("x: f32[2, 13, 3]", "cumsum(x, axis: 1, exclusive: true, reverse: true)"),
+        ("x: i32[16]", "cumsum(x, axis: 0, reverse: true)"),
+        ("x: i64[9]", "cumprod(x - 5, axis: 0, exclusive: true)"),
+        ("x: f32[4, 1]", "cumsum(x, axis: 1, exclusive: true)"),
+        ("x: f32[4, 1]", "cumsum(x, axis: 1)"),
+        (
+            "x: f32[2, 9, 7, 8]",
+            "let y = x |> max_pool(kernel: 3, stride: 2, pad: 1)\nmax_pool_indices(x, y, kernel: 3, stride: 2, pad: 1)",
+        ),
+        (
+            "x: f32[1, 2, 9]",
+            "let r = x |> round\nlet y = r |> max_pool(kernel: 3, dilation: 2, pad: 2)\nmax_pool_indices(r, y, kernel: 3, dilation: 2, pad: 2)",
+        ),
+        (
+            "x: u8[1, 2, 5, 5]",
+            "let y = x |> max_pool(kernel: 2, stride: 2, ceil: true)\nmax_pool_indices(x, y, kernel: 2, stride: 2, ceil: true)",
+        ),
+        ("x: u8[1, 2, 5, 5]", "x |> max_pool(kernel: 3, stride: 2, pad: 1)"),
+        ("x: u64[5], y: u64[5]", "select(less(x, y), cast(x, to: f32), cast(less_equal(y, 3), to: f32))"),
     ] {
         check_text(inputs, body);
     }

@@ -366,5 +366,6 @@ fn family(kernel: &Descriptor) -> &'static str {
         Descriptor::Winograd(_) => "winograd F4",
         Descriptor::WinogradGradient(_) => "winograd gradient",
         Descriptor::Nest(_) => "nest",
+        Descriptor::Sort(_) => "sort",
     }
 }

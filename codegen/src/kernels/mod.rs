@@ -8,6 +8,7 @@ pub mod math;
 pub mod nest;
 pub mod program;
 pub mod scalar;
+pub mod sort;
 pub mod window;
 pub mod winograd;
 
@@ -25,6 +26,7 @@ pub fn generate(descriptor: &Descriptor, target: &Target) -> Result<Function, Em
         Descriptor::Winograd(kernel) => winograd::generate(kernel, target),
         Descriptor::WinogradGradient(kernel) => winograd::gradient::generate(kernel, target),
         Descriptor::Nest(kernel) => nest::generate(kernel, target),
+        Descriptor::Sort(kernel) => sort::generate(kernel, target),
     })
 }
 

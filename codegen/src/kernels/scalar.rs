@@ -30,6 +30,31 @@ pub fn load_place(builder: &mut Builder, element: DType, address: Address, size:
     scalars.extreme(last, place, true)
 }
 
+/// An element as an integer whose signed order is the element's: zeros are equal, and NaN is above all numbers.
+pub fn load_sort_key(builder: &mut Builder, element: DType, address: Address) -> I {
+    let compute = match element {
+        DType::U64 => Compute::U64,
+        d if d.is_float() => Compute::F64,
+        _ => Compute::I64,
+    };
+    let mut scalars = Scalars { builder, compute, wrap: None };
+    let value = scalars.load(element, address);
+    match compute {
+        Compute::I64 => value,
+        Compute::U64 => scalars.builder.int(IntOp::AddConst(value, i64::MIN)),
+        Compute::F32 | Compute::F64 => {
+            // The bits of positive floats are in order, those of negative ones in reverse.
+            let magnitude = scalars.and(value, MAGNITUDE);
+            let zero = scalars.int(0);
+            let negated = scalars.builder.int(IntOp::Sub(zero, magnitude));
+            let negative = scalars.op(ScalarOp::LessSigned, value, zero);
+            let key = scalars.choose(negative, negated, magnitude);
+            let (number, nan) = (scalars.op(ScalarOp::EqualFloat, value, value), scalars.int(i64::MAX));
+            scalars.choose(number, key, nan)
+        }
+    }
+}
+
 /// Greatest magnitude of an f64 that need not be whole.
 const WHOLE: f64 = 4_503_599_627_370_496.0;
 const MAGNITUDE: i64 = i64::MAX;

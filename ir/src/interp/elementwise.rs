@@ -195,7 +195,7 @@ pub(super) fn binary<T: Float>(
         }
         (Data::Int(x), Data::Int(y)) => {
             let mut out = Ok(Vec::with_capacity(shape.iter().product()));
-            zip(&shape, &a.shape, &b.shape, |i, j| match (&mut out, binary_int(op, x[i], y[j], k.dtype())) {
+            zip(&shape, &a.shape, &b.shape, |i, j| match (&mut out, binary_int(op, x[i], y[j], k.of)) {
                 (Ok(v), Ok(r)) => v.push(r),
                 (Ok(_), Err(e)) => out = Err(e),
                 (Err(_), _) => {}
@@ -213,7 +213,7 @@ pub(super) fn binary<T: Float>(
     let tensor = Tensor { shape, data };
     Ok(match op.kind() {
         BinaryKind::Arithmetic => tensor,
-        BinaryKind::Comparison | BinaryKind::Logic => cast(&tensor, DType::Bool),
+        BinaryKind::Comparison | BinaryKind::Logic => cast(&tensor, k.of, DType::Bool),
     })
 }
 
@@ -243,7 +243,7 @@ fn choose<V: Copy>(places: &[(bool, usize, usize)], a: &[V], b: &[V]) -> Vec<V> 
 
 /// The elements as another type. Integers wrap to the width; floats to integers are cut towards zero and saturate at
 /// the 64 bits in between; the narrow float types are rounded to, f32 and f64 are what the interpreter computes in.
-pub(super) fn cast<T: Float>(x: &Tensor<T>, to: DType) -> Tensor<T> {
+pub(super) fn cast<T: Float>(x: &Tensor<T>, from: DType, to: DType) -> Tensor<T> {
     let narrow_float = |v: f64| match to {
         DType::F16 => half::f16::from_f64(v).to_f64(),
         DType::BF16 => half::bf16::from_f64(v).to_f64(),
@@ -260,6 +260,9 @@ pub(super) fn cast<T: Float>(x: &Tensor<T>, to: DType) -> Tensor<T> {
         }
         Data::Int(v) if to.is_int() => Data::Int(v.iter().map(|v| narrow(i128::from(*v), to)).collect()),
         Data::Bool(v) if to.is_int() => Data::Int(v.iter().map(|v| i64::from(*v)).collect()),
+        Data::Int(v) if from == DType::U64 => {
+            Data::Float(v.iter().map(|v| T::from_f64(narrow_float(*v as u64 as f64))).collect())
+        }
         Data::Float(_) | Data::Int(_) | Data::Bool(_) => {
             Data::Float(x.to_f64().into_iter().map(|v| T::from_f64(narrow_float(v))).collect())
         }

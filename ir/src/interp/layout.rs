@@ -62,7 +62,7 @@ pub(super) fn split<T: Float>(k: &Kernel<'_, T>, axis: usize) -> Result<Vec<Tens
     Ok(parts)
 }
 
-fn dot(index: &[usize], strides: &[usize]) -> usize {
+pub(super) fn dot(index: &[usize], strides: &[usize]) -> usize {
     index.iter().zip(strides).map(|(i, s)| i * s).sum()
 }
 
@@ -154,7 +154,7 @@ pub(super) fn gather_nd<T: Float>(k: &Kernel<'_, T>, batch: usize) -> Result<Ten
 }
 
 /// [`place`] of tensors' sizes.
-fn gather_place(index: i64, size: usize) -> usize {
+pub(super) fn gather_place(index: i64, size: usize) -> usize {
     place(index, size as i64) as usize
 }
 

@@ -12,6 +12,7 @@ mod error;
 mod float;
 mod layout;
 mod norm;
+mod order;
 mod pool;
 mod reduce;
 mod resize;
@@ -203,7 +204,8 @@ pub fn eval_node<T: Float>(
     let types = operand_types_of(graph, node.op.name(), node.own_operands()).map_err(|_| EvalError::Kind)?;
     let own: Vec<Cow<'_, Tensor<T>>> = types.iter().zip(operands).map(|(ty, t)| adopt(t, ty.dtype)).collect();
     let x: Vec<&Tensor<T>> = own.iter().map(Cow::as_ref).collect();
-    let mut results = eval_op(&node.op, &x, &node.types)?;
+    let of = types.first().map_or(node.types[0].dtype, |ty| ty.dtype);
+    let mut results = eval_op(&node.op, &x, of, &node.types)?;
     if let Some(epilogue) = &node.epilogue {
         let [acc] = results.as_slice() else { return Err(EvalError::Kind) };
         let dtype = node.types[0].dtype;
@@ -226,7 +228,7 @@ pub fn eval_node<T: Float>(
                 });
             }
             let args: Vec<_> = args.iter().map(Cow::as_ref).collect();
-            let result = eval_op(&step.op, &args, &node.types)?.remove(0);
+            let result = eval_op(&step.op, &args, dtype, &node.types)?.remove(0);
             steps.push(result);
         }
         results = steps.split_off(steps.len() - 1);
@@ -245,6 +247,8 @@ fn adopt<'t, T: Float>(t: &'t Tensor<T>, dtype: DType) -> Cow<'t, Tensor<T>> {
 /// An operation on values, and what types its results have.
 struct Kernel<'a, T> {
     x: &'a [&'a Tensor<T>],
+    /// Element type of the first operand.
+    of: DType,
     types: &'a [TensorType],
 }
 
@@ -270,8 +274,14 @@ impl<T: Float> Kernel<'_, T> {
 }
 
 /// The operation by itself, on operands that shape inference has accepted; `types` are the inferred ones.
-fn eval_op<T: Float>(op: &Op, x: &[&Tensor<T>], types: &[TensorType]) -> Result<Vec<Tensor<T>>, EvalError> {
-    let k = Kernel { x, types };
+/// `of` is the element type of the first operand.
+fn eval_op<T: Float>(
+    op: &Op,
+    x: &[&Tensor<T>],
+    of: DType,
+    types: &[TensorType],
+) -> Result<Vec<Tensor<T>>, EvalError> {
+    let k = Kernel { x, of, types };
     let one = match op {
         Op::Input | Op::Param(_) => return Err(EvalError::Kind),
         Op::Const(c) => Tensor::scalar(c.0, k.dtype()),
@@ -283,7 +293,7 @@ fn eval_op<T: Float>(op: &Op, x: &[&Tensor<T>], types: &[TensorType]) -> Result<
         Op::Unary(u) => elementwise::unary(u, x[0], k.dtype()),
         Op::Binary(b) => elementwise::binary(&k, *b, x[0], x[1])?,
         Op::Select => elementwise::select(&k)?,
-        Op::Cast { to } => elementwise::cast(x[0], *to),
+        Op::Cast { to } => elementwise::cast(x[0], of, *to),
         Op::Prelu { axes } => elementwise::prelu_tensor(x[0], x[1], axes)?,
         Op::BatchNorm { eps } => norm::batch_norm(&k, eps.0)?,
         Op::LayerNorm { axis, eps } => norm::layer_norm(&k, *axis, eps.0)?,
@@ -304,6 +314,14 @@ fn eval_op<T: Float>(op: &Op, x: &[&Tensor<T>], types: &[TensorType]) -> Result<
         Op::Gather { axis } => layout::gather(&k, *axis)?,
         Op::GatherElements { axis } => layout::gather_elements(&k, *axis)?,
         Op::GatherNd { batch } => layout::gather_nd(&k, *batch)?,
+        Op::ScatterElements { axis, reduction } => order::scatter_elements(&k, *axis, *reduction)?,
+        Op::ScatterNd { reduction } => order::scatter_nd(&k, *reduction)?,
+        Op::ArgReduce { kind, axis, last, .. } => order::arg_reduce(&k, *kind, *axis, *last)?,
+        Op::ArgSort { axis, descending, .. } => order::arg_sort(&k, *axis, *descending)?,
+        Op::Cumulate { kind, axis, exclusive, reverse } => {
+            order::cumulate(&k, *kind, *axis, *exclusive, *reverse)?
+        }
+        Op::MaxPoolIndices(a) => order::max_pool_indices(&k, a)?,
         Op::DepthToSpace { block, mode } => layout::depth_to_space(&k, *block, *mode)?,
         Op::Resize(a) => resize::resize(&k, a)?,
         Op::Dropout { .. } | Op::Map => x[0].clone(),

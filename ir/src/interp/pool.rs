@@ -1,7 +1,8 @@
 //! Meaning of pooling.
 
 use super::float::{Float, max};
-use super::tensor::{Tensor, for_each_index, strides};
+use super::order::greatest_places;
+use super::tensor::{Data, Tensor, for_each_index, strides};
 use super::window::{Axis, axes};
 use super::{EvalError, Kernel};
 use crate::op::{Padding, PoolAttrs};
@@ -9,6 +10,10 @@ use crate::shape::adaptive_bin;
 
 /// Greatest element of each window; padding never wins, NaN does.
 pub(super) fn max_pool<T: Float>(k: &Kernel<'_, T>, a: &PoolAttrs) -> Result<Tensor<T>, EvalError> {
+    if let Data::Int(x) = &k.x[0].data {
+        let greatest = greatest_places(k, a)?.into_iter().map(|at| x[at]).collect::<Vec<_>>();
+        return Tensor::ints(k.shape(0)?, greatest).ok_or(EvalError::Kind);
+    }
     pool(k, a, |axes, window, image, strides| {
         let mut best = T::NEG_INFINITY;
         each_tap(axes, window, |taps| {

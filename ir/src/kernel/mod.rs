@@ -15,7 +15,7 @@
 //! * `pointers`: one per buffer operand. Pointer 0 is the output; the inputs follow in the order that
 //!   [`Descriptor::pointers`] documents. All pointers are aligned to their elements.
 //! * `args`: the argument block made by [`TileArgs::build`], [`WinogradArgs::build`],
-//!   [`WinogradGradientArgs::build`] or [`NestArgs::build`] for this descriptor.
+//!   [`WinogradGradientArgs::build`], [`NestArgs::build`] or [`SortArgs::build`] for this descriptor.
 //! * `begin..end`: the flat task range to do. Tasks are independent and write disjoint bytes; their number comes
 //!   from the argument builder and never depends on the thread count, hence neither do the results.
 //! * `scratch`: [`Args::scratch_bytes`](crate::plan::Args::scratch_bytes) bytes, 64-byte aligned, owned by the calling
@@ -28,6 +28,7 @@ pub mod nest;
 pub mod pack;
 pub mod program;
 pub mod reference;
+pub mod sort;
 pub mod special;
 mod tile_args;
 pub mod tiles;
@@ -42,6 +43,7 @@ pub use nest::{
 };
 pub use pack::{ChannelPack, PackFormat, SourceOrder, SumPack, WeightPack};
 pub use program::{Binary, Constant, Program, Reg, Step, Unary};
+pub use sort::{Sort, SortArgs};
 pub use tiles::{Operand, StepArgs, Store, Stream, TaskOrder, TileArgs};
 pub use window::{Window, WindowOp};
 pub use winograd::{Picked, Winograd, WinogradArgs, WinogradGradient, WinogradGradientArgs, WinogradPack};
@@ -57,6 +59,7 @@ pub enum Descriptor {
     Winograd(Winograd),
     WinogradGradient(WinogradGradient),
     Nest(Nest),
+    Sort(Sort),
 }
 
 /// Why a descriptor or an argument block is not legal. Always a fault of the compiler, never of its user.
@@ -94,6 +97,7 @@ impl Descriptor {
             Descriptor::Winograd(kernel) => kernel.validate(),
             Descriptor::WinogradGradient(kernel) => kernel.validate(),
             Descriptor::Nest(kernel) => kernel.validate(),
+            Descriptor::Sort(kernel) => kernel.validate(),
         }
     }
 
@@ -105,6 +109,7 @@ impl Descriptor {
             Descriptor::Winograd(kernel) => kernel.pointers(),
             Descriptor::WinogradGradient(kernel) => kernel.pointers(),
             Descriptor::Nest(kernel) => kernel.pointers(),
+            Descriptor::Sort(kernel) => kernel.pointers(),
         }
     }
 
@@ -116,6 +121,7 @@ impl Descriptor {
             Descriptor::Winograd(kernel) => kernel.scratch_bytes(),
             Descriptor::WinogradGradient(kernel) => kernel.scratch_bytes(),
             Descriptor::Nest(kernel) => kernel.scratch_bytes(),
+            Descriptor::Sort(_) => 0,
         }
     }
 
@@ -128,6 +134,7 @@ impl Descriptor {
             Descriptor::Winograd(kernel) => kernel.over_read_bytes(),
             Descriptor::WinogradGradient(_) => 0,
             Descriptor::Nest(kernel) => kernel.over_read_bytes(),
+            Descriptor::Sort(_) => 0,
         }
     }
 
@@ -139,6 +146,7 @@ impl Descriptor {
             Descriptor::Winograd(kernel) => kernel.lanes,
             Descriptor::WinogradGradient(kernel) => kernel.lanes,
             Descriptor::Nest(kernel) => kernel.lanes,
+            Descriptor::Sort(_) => 4,
         }
     }
 }
@@ -151,6 +159,7 @@ impl fmt::Display for Descriptor {
             Descriptor::Winograd(kernel) => kernel.fmt(f),
             Descriptor::WinogradGradient(kernel) => kernel.fmt(f),
             Descriptor::Nest(kernel) => kernel.fmt(f),
+            Descriptor::Sort(kernel) => kernel.fmt(f),
         }
     }
 }
@@ -176,6 +185,12 @@ impl From<Winograd> for Descriptor {
 impl From<WinogradGradient> for Descriptor {
     fn from(kernel: WinogradGradient) -> Self {
         Descriptor::WinogradGradient(kernel)
+    }
+}
+
+impl From<Sort> for Descriptor {
+    fn from(kernel: Sort) -> Self {
+        Descriptor::Sort(kernel)
     }
 }
 

@@ -236,6 +236,9 @@ mod tests {
                             | "gather"
                             | "gather_elements"
                             | "gather_nd"
+                            | "scatter_elements"
+                            | "scatter_nd"
+                            | "max_pool_indices"
                             | "conv_weight_grad"
                             | "max_pool_grad"
                     ),

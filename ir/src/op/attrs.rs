@@ -1,5 +1,6 @@
 //! Attributes as data: what the parser hands to an operation, and what the printer writes of it.
 
+mod order;
 mod resize;
 
 use super::*;
@@ -513,6 +514,16 @@ impl Op {
             "gather" => Ok(Op::Gather { axis: r.axis(0)? }),
             "gather_elements" => Ok(Op::GatherElements { axis: r.axis(0)? }),
             "gather_nd" => Ok(Op::GatherNd { batch: r.count("batch", 0)? }),
+            "scatter_elements" => {
+                Ok(Op::ScatterElements { axis: r.axis(0)?, reduction: r.scatter_reduction()? })
+            }
+            "scatter_nd" => Ok(Op::ScatterNd { reduction: r.scatter_reduction()? }),
+            "arg_max" => r.arg_reduce(ArgKind::Max),
+            "arg_min" => r.arg_reduce(ArgKind::Min),
+            "arg_sort" => r.arg_sort(),
+            "cumsum" => r.cumulate(CumulateKind::Sum),
+            "cumprod" => r.cumulate(CumulateKind::Prod),
+            "max_pool_indices" => Ok(Op::MaxPoolIndices(r.pool()?)),
             "concat" => Ok(Op::Concat { axis: r.axis(1)? }),
             "split" => Ok(Op::Split { axis: r.axis(1)?, sizes: r.dims("sizes")? }),
             "slice" => r.slice(),
@@ -632,7 +643,7 @@ impl Op {
             Op::Prelu { axes } => vec![("axes", usizes(axes))],
             Op::BatchNorm { eps } | Op::InstanceNorm { eps } => vec![("eps", Float(eps.0))],
             Op::LayerNorm { axis, eps } => vec![("axis", Int(*axis as i64)), ("eps", Float(eps.0))],
-            Op::MaxPool(p) | Op::MaxPoolGrad(p) => pool(p),
+            Op::MaxPool(p) | Op::MaxPoolGrad(p) | Op::MaxPoolIndices(p) => pool(p),
             Op::AvgPool { pool: p, count_include_pad } => {
                 let mut attrs = pool(p);
                 attrs.push(("count_include_pad", Bool(*count_include_pad)));
@@ -643,6 +654,23 @@ impl Op {
             | Op::Concat { axis }
             | Op::Gather { axis }
             | Op::GatherElements { axis } => vec![("axis", Int(*axis as i64))],
+            Op::ScatterElements { axis, reduction } => {
+                vec![("axis", Int(*axis as i64)), ("reduction", word(order::scatter_word(*reduction)))]
+            }
+            Op::ScatterNd { reduction } => vec![("reduction", word(order::scatter_word(*reduction)))],
+            Op::ArgReduce { kind: _, axis, keep, last } => {
+                vec![("axis", Int(*axis as i64)), ("keep", Bool(*keep)), ("last", Bool(*last))]
+            }
+            Op::ArgSort { axis, count, descending } => vec![
+                ("axis", Int(*axis as i64)),
+                ("count", AttrValue::Dim(count.clone())),
+                ("descending", Bool(*descending)),
+            ],
+            Op::Cumulate { kind: _, axis, exclusive, reverse } => vec![
+                ("axis", Int(*axis as i64)),
+                ("exclusive", Bool(*exclusive)),
+                ("reverse", Bool(*reverse)),
+            ],
             Op::GatherNd { batch } => vec![("batch", Int(*batch as i64))],
             Op::Reduce { kind: _, axes, keep } => vec![("axes", usizes(axes)), ("keep", Bool(*keep))],
             Op::Split { axis, sizes } => vec![("axis", Int(*axis as i64)), ("sizes", dims(sizes))],

@@ -149,6 +149,43 @@ pub enum Op {
     GatherNd {
         batch: usize,
     },
+    /// x, indices of x's rank, updates of the shape of the indices → x, where the element [i, j, …] with the index in
+    /// place of the one along the axis is the update at [i, j, …]: in row-major order, the last one wins, or, with a
+    /// reduction, combined with what is there. Indices as in `Gather`.
+    ScatterElements {
+        axis: usize,
+        reduction: ScatterReduction,
+    },
+    /// x, indices […, K], updates indices[..-1] ++ x[K..] → x, where the slice at the K places along its first axes that a
+    /// row of the indices holds is the update of that row. As in `ScatterElements`.
+    ScatterNd {
+        reduction: ScatterReduction,
+    },
+    /// The place of the greatest or least element along the axis, i64: the first one, or the last. NaN counts as both.
+    ArgReduce {
+        kind: ArgKind,
+        axis: usize,
+        keep: bool,
+        last: bool,
+    },
+    /// The places, i64, of the first `count` elements along the axis if it were sorted: rising or descending; equal ones
+    /// stay in order. NaN is greater than all numbers.
+    ArgSort {
+        axis: usize,
+        count: Dim,
+        descending: bool,
+    },
+    /// Sums or products of the elements up to each one along the axis, itself left out if exclusive; from the end if in
+    /// reverse.
+    Cumulate {
+        kind: CumulateKind,
+        axis: usize,
+        exclusive: bool,
+        reverse: bool,
+    },
+    /// x, y = max_pool(x) → y's shape, i64: the place of each greatest element in x, counted row-major over all of x; the
+    /// first one of the window. NaN is greatest.
+    MaxPoolIndices(PoolAttrs),
     /// [N, C·b², H, W] → [N, C, H·b, W·b]
     DepthToSpace {
         block: usize,
@@ -226,6 +263,32 @@ pub enum ReduceKind {
     Mean,
     Max,
     Min,
+    Prod,
+}
+
+/// What becomes of an element that is scattered to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScatterReduction {
+    /// It is replaced.
+    None,
+    Add,
+    Mul,
+    Max,
+    Min,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArgKind {
+    Max,
+    Min,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CumulateKind {
+    Sum,
     Prod,
 }
 
@@ -359,6 +422,14 @@ impl Op {
             Op::Gather { .. } => "gather",
             Op::GatherElements { .. } => "gather_elements",
             Op::GatherNd { .. } => "gather_nd",
+            Op::ScatterElements { .. } => "scatter_elements",
+            Op::ScatterNd { .. } => "scatter_nd",
+            Op::ArgReduce { kind: ArgKind::Max, .. } => "arg_max",
+            Op::ArgReduce { kind: ArgKind::Min, .. } => "arg_min",
+            Op::ArgSort { .. } => "arg_sort",
+            Op::Cumulate { kind: CumulateKind::Sum, .. } => "cumsum",
+            Op::Cumulate { kind: CumulateKind::Prod, .. } => "cumprod",
+            Op::MaxPoolIndices(_) => "max_pool_indices",
             Op::DepthToSpace { .. } => "depth_to_space",
             Op::Resize(_) => "resize",
             Op::Dropout { .. } => "dropout",

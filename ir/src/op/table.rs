@@ -130,6 +130,7 @@ const XI: &[Operand] = &[data("x"), data("indices")];
 /// Element types as the language names them.
 const DTYPES: &[&str] =
     &["f32", "f64", "f16", "bf16", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "bool"];
+const XIU: &[Operand] = &[data("x"), data("indices"), data("updates")];
 const WEIGHTED: &[Operand] = &[data("x"), param("weight"), optional("bias")];
 
 const STRIDE: AttrSpec = attr("stride", AttrKind::Spatial, "1", "step of the window");
@@ -149,6 +150,19 @@ const CONV_LAYER: &[AttrSpec] = &[CHANNELS, KERNEL];
 const POOL_STRIDE: AttrSpec = attr("stride", AttrKind::Spatial, "kernel", "step of the window");
 const CEIL: AttrSpec = attr("ceil", AttrKind::Bool, "false", "round the output size up");
 const REDUCE: &[AttrSpec] = &[AXES, KEEP];
+const ARG: &[AttrSpec] =
+    &[AXIS1, KEEP, attr("last", AttrKind::Bool, "false", "the last one of equal elements, not the first")];
+const CUMULATE: &[AttrSpec] = &[
+    AXIS1,
+    attr("exclusive", AttrKind::Bool, "false", "leave the element itself out"),
+    attr("reverse", AttrKind::Bool, "false", "from the end"),
+];
+const SCATTER: AttrSpec = attr(
+    "reduction",
+    AttrKind::Word(&["none", "add", "mul", "max", "min"]),
+    "none",
+    "how updates combine with what is there",
+);
 
 const fn row(
     category: Category,
@@ -262,6 +276,8 @@ pub static OPS: &[OpSpec] = &[
         "max_pool(kernel: 2)"),
     row(C::Pooling, "max_pool_grad", &[data("x"), data("y"), data("g")], &[KERNEL, POOL_STRIDE, PAD, DILATION, CEIL],
         "gradient of max_pool's x: each window hands its g to its first element that equals y", "max_pool_grad(b, a, kernel: 3, stride: 1, pad: 1)"),
+    row(C::Pooling, "max_pool_indices", &[data("x"), data("y")], &[KERNEL, POOL_STRIDE, PAD, DILATION, CEIL],
+        "i64: places in x of the elements of y = max_pool(x)", "max_pool_indices(x, kernel: 1)"),
     row(C::Pooling, "avg_pool", X, &[KERNEL, POOL_STRIDE, PAD, DILATION, CEIL,
         attr("count_include_pad", AttrKind::Bool, "false", "divide by the whole window")], "mean of each window", "avg_pool(kernel: 2)"),
     short(row(C::Pooling, "global_avg_pool", X, &[], "reduce_mean over the spatial axes, kept with size 1", "global_avg_pool")),
@@ -275,6 +291,14 @@ pub static OPS: &[OpSpec] = &[
     row(C::Reduction, "reduce_max", X, REDUCE, "greatest element over the axes", "reduce_max(axes: [1])"),
     row(C::Reduction, "reduce_min", X, REDUCE, "least element over the axes", "reduce_min(axes: [1])"),
     row(C::Reduction, "reduce_prod", X, REDUCE, "product over the axes", "reduce_prod(axes: [1])"),
+
+    row(C::Reduction, "arg_max", X, ARG, "i64: place of the greatest element along the axis", "arg_max(axis: 1)"),
+    row(C::Reduction, "arg_min", X, ARG, "i64: place of the least element along the axis", "arg_min(axis: 1)"),
+    row(C::Reduction, "arg_sort", X, &[AXIS1, attr("count", AttrKind::Dims, "all", "how many of the first places"),
+        attr("descending", AttrKind::Bool, "false", "the greatest first")],
+        "i64: places of the elements along the axis in their order; equal ones stay in order", "arg_sort(axis: 1, count: 3, descending: true)"),
+    row(C::Reduction, "cumsum", X, CUMULATE, "sum of the elements up to each one", "cumsum(axis: 1)"),
+    row(C::Reduction, "cumprod", X, CUMULATE, "product of the elements up to each one", "cumprod(axis: 1)"),
 
     row(C::Shape, "concat", &[Operand { name: "xs", kind: OperandKind::Variadic }], &[AXIS1], "joins tensors along the axis", "concat(a, b, axis: 1)"),
     row(C::Shape, "split", X, &[AXIS1, attr("sizes", AttrKind::Dims, "", "sizes of the parts")], "cuts along the axis into parts", "split(sizes: [8, 8])"),
@@ -294,6 +318,10 @@ pub static OPS: &[OpSpec] = &[
         "gather_elements(i, axis: 1)"),
     row(C::Shape, "gather_nd", XI, &[attr("batch", AttrKind::Int, "0", "leading axes that x and the indices share")],
         "slices of x at the places along several axes that each row of the indices holds", "gather_nd(j)"),
+    row(C::Shape, "scatter_elements", XIU, &[AXIS0, SCATTER], "x with the updates at the index along the axis and the same place elsewhere",
+        "scatter_elements(i, x, axis: 1)"),
+    row(C::Shape, "scatter_nd", XIU, &[SCATTER], "x with the updates at the places along its first axes that each row of the indices holds",
+        "scatter_nd(j, u)"),
     short(row(C::Shape, "flatten", X, &[AXIS1], "reshape to two axes, cut before `axis`", "flatten")),
     row(C::Shape, "depth_to_space", X, &[attr("block", AttrKind::Int, "", "upscaling factor"),
         attr("mode", AttrKind::Word(&["dcr", "crd"]), "dcr", "order within the channels; crd is torch's pixel shuffle")],

@@ -104,13 +104,21 @@ pub fn accesses(kernel: &Descriptor, args: &Args) -> Vec<Access> {
             }
             list
         }
+        (Descriptor::Sort(k), Args::Sort(args)) => {
+            let run = |span: crate::kernel::Span| {
+                let bytes = vec![Bytes { runs: vec![(span.low_bytes, span.high_bytes)], dims: vec![] }];
+                Access { pointer: span.pointer, writes: span.writes, partial: false, bytes }
+            };
+            args.spans(k).into_iter().map(run).collect()
+        }
         (
             Descriptor::Contract(_)
             | Descriptor::Window(_)
             | Descriptor::Winograd(_)
             | Descriptor::WinogradGradient(_)
-            | Descriptor::Nest(_),
-            Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_),
+            | Descriptor::Nest(_)
+            | Descriptor::Sort(_),
+            Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_),
         ) => vec![],
     }
 }

@@ -115,6 +115,7 @@ impl fmt::Display for Summary<'_> {
                 write!(f, ", {} input blocks x {} channel groups a task", a.in_part, a.out_part)?;
             }
             Args::Nest(a) => write!(f, "{:?}", a.extents)?,
+            Args::Sort(a) => write!(f, "{} places of {}", a.count, a.size)?,
         }
         write!(f, ", {} tasks", self.args.tasks(self.kernel))
     }

@@ -18,7 +18,8 @@ pub use verify::{Violation, verify};
 use crate::dtype::DType;
 use crate::graph::{NodeId, Value};
 use crate::kernel::{
-    Cost, Descriptor, Illegal, NestArgs, PackFormat, Span, TileArgs, WinogradArgs, WinogradGradientArgs,
+    Cost, Descriptor, Illegal, NestArgs, PackFormat, SortArgs, Span, TileArgs, WinogradArgs,
+    WinogradGradientArgs,
 };
 use crate::literal::Literal;
 use crate::target::Target;
@@ -174,6 +175,7 @@ pub enum Args {
     Winograd(WinogradArgs),
     WinogradGradient(WinogradGradientArgs),
     Nest(NestArgs),
+    Sort(SortArgs),
 }
 
 impl Args {
@@ -185,7 +187,8 @@ impl Args {
             (Args::Winograd(args), Descriptor::Winograd(k)) => args.build(k),
             (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.build(k),
             (Args::Nest(args), Descriptor::Nest(k)) => args.build(k),
-            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_), _) => {
+            (Args::Sort(args), Descriptor::Sort(_)) => args.build(),
+            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_), _) => {
                 Err(Illegal(format!("arguments of another family for {kernel}")))
             }
         }
@@ -199,7 +202,8 @@ impl Args {
             (Args::Winograd(args), Descriptor::Winograd(k)) => args.tasks(k),
             (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.tasks(k),
             (Args::Nest(args), Descriptor::Nest(k)) => args.tasks(k),
-            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_), _) => 0,
+            (Args::Sort(args), Descriptor::Sort(_)) => args.tasks(),
+            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_), _) => 0,
         }
     }
 
@@ -208,7 +212,8 @@ impl Args {
         match (self, kernel) {
             (Args::Winograd(args), Descriptor::Winograd(k)) => args.scratch_bytes(k),
             (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.scratch_bytes(k),
-            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_), _) => {
+            (Args::Sort(args), Descriptor::Sort(_)) => args.scratch_bytes(),
+            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_), _) => {
                 kernel.scratch_bytes()
             }
         }
@@ -222,7 +227,8 @@ impl Args {
             (Args::Winograd(args), Descriptor::Winograd(k)) => args.spans(k),
             (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.spans(k),
             (Args::Nest(args), Descriptor::Nest(k)) => args.spans(k),
-            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_), _) => vec![],
+            (Args::Sort(args), Descriptor::Sort(k)) => args.spans(k),
+            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_), _) => vec![],
         }
     }
 }

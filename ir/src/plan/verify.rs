@@ -213,6 +213,7 @@ struct Touched {
 fn word_bytes(plan: &Plan) -> i64 {
     let narrow = plan.kernels.iter().any(|kernel| match kernel {
         Descriptor::Nest(nest) => nest.elements().iter().any(|element| element.size_bytes() < 4),
+        Descriptor::Sort(sort) => sort.element.size_bytes() < 4,
         Descriptor::Contract(_)
         | Descriptor::Window(_)
         | Descriptor::Winograd(_)

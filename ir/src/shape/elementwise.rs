@@ -88,11 +88,6 @@ pub(crate) fn binary(cx: &Cx<'_>, b: Binary) -> Result<TensorType, ShapeError> {
         | Binary::Rem
         | Binary::Less
         | Binary::LessEqual => {
-            if l.dtype == DType::U64 && b.kind() == BinaryKind::Comparison {
-                return Err(cx
-                    .err(format!("{} does not order u64", cx.name()))
-                    .help("make the operands i64"));
-            }
             if l.dtype == DType::Bool {
                 return Err(cx.err(format!("{} works on numbers, not bool", cx.name())));
             }
@@ -135,9 +130,6 @@ pub(crate) fn select(cx: &Cx<'_>) -> Result<TensorType, ShapeError> {
 }
 
 pub(crate) fn cast(cx: &Cx<'_>, to: DType) -> Result<TensorType, ShapeError> {
-    if cx.x().dtype == DType::U64 && to != DType::U64 {
-        return Err(cx.err("cast from u64 is not supported").help("make the input i64"));
-    }
     Ok(TensorType::new(to, cx.x().shape.clone()))
 }
 

@@ -179,19 +179,27 @@ pub(crate) fn gather_elements(cx: &Cx<'_>, axis: usize) -> Result<TensorType, Sh
     let (x, indices) = (cx.x(), cx.operands[1]);
     cx.axis(axis)?;
     integer_indices(cx)?;
+    element_indices(cx, axis)?;
+    Ok(TensorType::new(x.dtype, indices.shape.clone()))
+}
+
+/// The indices have x's rank, and sizes up to x's but along the axis.
+pub(super) fn element_indices(cx: &Cx<'_>, axis: usize) -> Result<(), ShapeError> {
+    let (x, indices) = (cx.x(), cx.operands[1]);
     let fits = |(i, (d, n)): (usize, (&Dim, &Dim))| {
         i == axis || n.sub(d).is_ok_and(|rest| rest.bounds(cx.facts).0.is_some_and(|least| least >= 0))
     };
     if indices.rank() != x.rank() || !indices.shape.iter().zip(&x.shape).enumerate().all(fits) {
         return Err(cx
             .err(format!(
-                "gather_elements: indices {} do not fit x {}",
+                "{}: indices {} do not fit x {}",
+                cx.name(),
                 ShapeDisplay(&indices.shape),
                 ShapeDisplay(&x.shape)
             ))
             .help(format!("they have x's rank, and sizes up to x's but along axis {axis}")));
     }
-    Ok(TensorType::new(x.dtype, indices.shape.clone()))
+    Ok(())
 }
 
 pub(crate) fn gather_nd(cx: &Cx<'_>, batch: usize) -> Result<TensorType, ShapeError> {
@@ -203,7 +211,7 @@ pub(crate) fn gather_nd(cx: &Cx<'_>, batch: usize) -> Result<TensorType, ShapeEr
 }
 
 /// The length of the rows of the indices: places along the axes of x from `batch` on.
-fn rows_of_places(cx: &Cx<'_>, batch: usize) -> Result<usize, ShapeError> {
+pub(super) fn rows_of_places(cx: &Cx<'_>, batch: usize) -> Result<usize, ShapeError> {
     let (x, indices) = (cx.x(), cx.operands[1]);
     let depth = indices.shape.last().and_then(Dim::as_const).and_then(|n| usize::try_from(n).ok());
     let Some(depth) = depth.filter(|n| *n >= 1 && n.checked_add(batch).is_some_and(|n| n <= x.rank())) else {
@@ -217,7 +225,7 @@ fn rows_of_places(cx: &Cx<'_>, batch: usize) -> Result<usize, ShapeError> {
     Ok(depth)
 }
 
-fn integer_indices(cx: &Cx<'_>) -> Result<(), ShapeError> {
+pub(super) fn integer_indices(cx: &Cx<'_>) -> Result<(), ShapeError> {
     let dtype = cx.operands[1].dtype;
     if dtype.is_int() {
         return Ok(());

@@ -9,6 +9,7 @@ mod error;
 mod layout;
 mod node;
 mod norm;
+mod order;
 mod pool;
 mod reduce;
 mod resize;
@@ -72,6 +73,12 @@ pub fn infer(op: &Op, operands: &[&TensorType], facts: &DimFacts) -> Result<Vec<
         Op::Gather { axis } => vec![layout::gather(&cx, *axis)?],
         Op::GatherElements { axis } => vec![layout::gather_elements(&cx, *axis)?],
         Op::GatherNd { batch } => vec![layout::gather_nd(&cx, *batch)?],
+        Op::ScatterElements { axis, reduction } => vec![order::scatter_elements(&cx, *axis, *reduction)?],
+        Op::ScatterNd { reduction } => vec![order::scatter_nd(&cx, *reduction)?],
+        Op::ArgReduce { axis, keep, .. } => vec![order::arg_reduce(&cx, *axis, *keep)?],
+        Op::ArgSort { axis, count, .. } => vec![order::arg_sort(&cx, *axis, count)?],
+        Op::Cumulate { axis, .. } => vec![order::cumulate(&cx, *axis)?],
+        Op::MaxPoolIndices(a) => vec![order::max_pool_indices(&cx, a)?],
         Op::DepthToSpace { block, .. } => vec![layout::depth_to_space(&cx, *block)?],
         Op::Resize(a) => vec![resize::resize(&cx, a)?],
         Op::Dropout { .. } | Op::Map => vec![operands[0].clone()],

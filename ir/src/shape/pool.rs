@@ -3,11 +3,16 @@
 use super::window::Window;
 use super::{Cx, ShapeError};
 use crate::dim::Dim;
-use crate::op::{Padding, PoolAttrs};
+use crate::dtype::DType;
+use crate::op::{Op, Padding, PoolAttrs};
 use crate::types::TensorType;
 
 pub(crate) fn pool(cx: &Cx<'_>, a: &PoolAttrs) -> Result<TensorType, ShapeError> {
-    cx.floats()?;
+    match cx.op {
+        // The greatest of any numbers.
+        Op::MaxPool(_) | Op::MaxPoolIndices(_) if cx.x().dtype != DType::Bool => cx.same_dtype()?,
+        _ => cx.floats()?,
+    }
     let x = cx.x();
     let window = Window { kernel: &a.kernel, stride: &a.stride, dilation: &a.dilation };
     window.check(cx, &a.pad)?;

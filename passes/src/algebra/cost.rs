@@ -67,7 +67,7 @@ pub(crate) fn cost(op: &Op, operands: &[&Facts], results: &[TensorType], dims: &
         Op::BatchNorm { .. } => fused(6),
         Op::LayerNorm { .. } | Op::InstanceNorm { .. } => work(8),
         Op::Softmax { .. } => work(24),
-        Op::MaxPool(p) | Op::MaxPoolGrad(p) | Op::AvgPool { pool: p, .. } => {
+        Op::MaxPool(p) | Op::MaxPoolGrad(p) | Op::MaxPoolIndices(p) | Op::AvgPool { pool: p, .. } => {
             work(p.kernel.iter().fold(1u64, |n, k| n.saturating_mul(u64::try_from(*k).unwrap_or(1))))
         }
         Op::Spp { .. } => traffic.saturating_add(read),
@@ -85,8 +85,12 @@ pub(crate) fn cost(op: &Op, operands: &[&Facts], results: &[TensorType], dims: &
         | Op::Gather { .. }
         | Op::GatherElements { .. }
         | Op::GatherNd { .. }
+        | Op::ScatterElements { .. }
+        | Op::ScatterNd { .. }
         | Op::DepthToSpace { .. } => work(0),
         Op::Resize(_) => work(8),
+        Op::ArgReduce { .. } => work(2),
+        Op::ArgSort { .. } | Op::Cumulate { .. } => work(16),
     }
 }
 

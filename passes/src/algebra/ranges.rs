@@ -33,6 +33,12 @@ pub(super) fn value(op: &Op, args: &[&Facts]) -> Option<f64> {
         Op::Select => args[1].value.filter(|v| args[2].value == Some(*v)),
         Op::Concat { .. } => args.iter().all(|f| f.value == first).then_some(first)?,
         Op::Input
+        | Op::ScatterElements { .. }
+        | Op::ScatterNd { .. }
+        | Op::ArgReduce { .. }
+        | Op::ArgSort { .. }
+        | Op::Cumulate { .. }
+        | Op::MaxPoolIndices(_)
         | Op::Param(_)
         | Op::Conv(_)
         | Op::ConvTranspose(_)
@@ -91,6 +97,12 @@ pub(super) fn range(op: &Op, args: &[&Facts]) -> Option<Range> {
         Op::Select => args[1].range.zip(args[2].range).map(|(a, b)| hull(a, b)),
         Op::Concat { .. } => args.iter().try_fold(x?, |hulled, f| f.range.map(|r| hull(hulled, r))),
         Op::Input
+        | Op::ScatterElements { .. }
+        | Op::ScatterNd { .. }
+        | Op::ArgReduce { .. }
+        | Op::ArgSort { .. }
+        | Op::Cumulate { .. }
+        | Op::MaxPoolIndices(_)
         | Op::Param(_)
         | Op::Conv(_)
         | Op::ConvTranspose(_)

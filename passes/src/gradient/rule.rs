@@ -68,6 +68,12 @@ impl Rule<'_> {
             Op::Gather { .. } | Op::GatherElements { .. } | Op::GatherNd { .. } => {
                 self.none("adding to elements chosen by an index is not supported")
             }
+            Op::ScatterElements { .. } | Op::ScatterNd { .. } | Op::Cumulate { .. } => {
+                self.none("scatters and running sums have no rule yet")
+            }
+            // Indices do not move with what they point at.
+            Op::ArgReduce { .. } | Op::ArgSort { .. } => Ok(vec![None]),
+            Op::MaxPoolIndices(_) => Ok(vec![None, None]),
             Op::Resize(_) => self.none("the adjoint of resampling is not supported"),
             Op::ConvWeightGrad { .. } | Op::MaxPoolGrad(_) => {
                 self.none("second derivatives are not supported")

@@ -202,6 +202,12 @@ impl Walk<'_> {
             | Op::Gather { .. }
             | Op::GatherElements { .. }
             | Op::GatherNd { .. }
+            | Op::ScatterElements { .. }
+            | Op::ScatterNd { .. }
+            | Op::ArgReduce { .. }
+            | Op::ArgSort { .. }
+            | Op::Cumulate { .. }
+            | Op::MaxPoolIndices(_)
             | Op::Binary(
                 Binary::Div
                 | Binary::Pow

@@ -303,7 +303,7 @@ impl Lower<'_> {
         let cost = match &kernel {
             Descriptor::Contract(k) => k.cost(&args),
             Descriptor::Window(k) => k.cost(&args),
-            Descriptor::Winograd(_) | Descriptor::WinogradGradient(_) | Descriptor::Nest(_) => {
+            Descriptor::Winograd(_) | Descriptor::WinogradGradient(_) | Descriptor::Nest(_) | Descriptor::Sort(_) => {
                 Default::default()
             }
         };

@@ -1,8 +1,10 @@
 //! What consumers ask of their input's memory: a form, and elements around the image.
 
+use super::held;
 use super::layout::{Layout, sizes};
 use super::storage::{Form, Halo};
 use super::window::{Sector, Window, halo, sector_halo, sectors, windows};
+use rectify_ir::DType;
 use rectify_ir::graph::{Graph, NodeId, Value};
 use rectify_ir::op::{ConvAttrs, ConvTransposeAttrs, Op, PoolAttrs};
 
@@ -49,6 +51,10 @@ pub(crate) fn demand(graph: &Graph, layout: &Layout, id: NodeId, lanes: i64) -> 
         Some(Demand { value: x, form: Form::Blocked, halo: halo(&pool_windows(graph, id, pool)), fill })
     };
     if let Op::MaxPool(a) = &node.op {
+        // Other elements are read where they are.
+        if held(graph.ty(x).dtype) != DType::F32 {
+            return None;
+        }
         return pool(a, Fill::Lowest);
     }
     if let Op::MaxPoolGrad(a) = &node.op {

@@ -182,7 +182,13 @@ impl Forms<'_> {
             | Op::Expand { .. }
             | Op::Gather { .. }
             | Op::GatherElements { .. }
-            | Op::GatherNd { .. } => Form::Plain,
+            | Op::GatherNd { .. }
+            | Op::ScatterElements { .. }
+            | Op::ScatterNd { .. }
+            | Op::ArgReduce { .. }
+            | Op::ArgSort { .. }
+            | Op::Cumulate { .. }
+            | Op::MaxPoolIndices(_) => Form::Plain,
             Op::Conv(a) => {
                 // Computed weights make no windows: their groups write single channels.
                 let depthwise = self.layout.is_param(node.operands[1])
@@ -317,6 +323,12 @@ fn share(layout: &mut Layout, graph: &Graph, params: &HashSet<NodeId>, id: NodeI
         | Op::Gather { .. }
         | Op::GatherElements { .. }
         | Op::GatherNd { .. }
+        | Op::ScatterElements { .. }
+        | Op::ScatterNd { .. }
+        | Op::ArgReduce { .. }
+        | Op::ArgSort { .. }
+        | Op::Cumulate { .. }
+        | Op::MaxPoolIndices(_)
         | Op::DepthToSpace { .. }
         | Op::Resize(_)
         | Op::Dropout { .. }

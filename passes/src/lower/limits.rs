@@ -49,12 +49,16 @@ fn longest_table(graph: &Graph, id: NodeId) -> i64 {
         }
         Op::MatMul => shape(0).last().copied().unwrap_or(1),
         Op::ConvWeightGrad { kernel, .. } => product(kernel),
-        Op::MaxPool(a) | Op::MaxPoolGrad(a) | Op::AvgPool { pool: a, .. } => product(&a.kernel),
+        Op::MaxPool(a) | Op::MaxPoolGrad(a) | Op::MaxPoolIndices(a) | Op::AvgPool { pool: a, .. } => {
+            product(&a.kernel)
+        }
         Op::Spp { .. } | Op::Resize(_) | Op::Pad { .. } | Op::DepthToSpace { .. } => {
             axis(shape(0)).max(axis(sizes(graph, id.into())))
         }
         // Tables of indices have a limit of their own.
         Op::Gather { .. } | Op::GatherElements { .. } | Op::GatherNd { .. } => 1,
+        Op::ScatterElements { .. } | Op::ScatterNd { .. } | Op::Cumulate { .. } => 1,
+        Op::ArgReduce { axis, .. } | Op::ArgSort { axis, .. } => shape(0)[*axis],
         Op::Input
         | Op::Param(_)
         | Op::Const(_)

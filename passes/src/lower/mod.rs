@@ -29,12 +29,15 @@ mod order;
 mod packs;
 mod pool;
 mod pool_grad;
+mod pool_indices;
 mod program;
 mod reduce;
 mod resize;
 mod rows;
+mod scatter;
 mod schedule;
 mod shuffle;
+mod sorted;
 mod storage;
 mod transposed;
 mod view;
@@ -175,6 +178,14 @@ impl Lower<'_> {
             Op::Gather { axis } => self.gather(id, *axis),
             Op::GatherElements { axis } => self.gather_elements(id, *axis),
             Op::GatherNd { batch } => self.gather_nd(id, *batch),
+            Op::ScatterElements { axis, reduction } => self.scatter_elements(id, *axis, *reduction),
+            Op::ScatterNd { reduction } => self.scatter_nd(id, *reduction),
+            Op::ArgReduce { kind, axis, keep, last } => self.arg_reduce(id, *kind, *axis, *keep, *last),
+            Op::ArgSort { axis, descending, .. } => self.arg_sort(id, *axis, *descending),
+            Op::Cumulate { kind, axis, exclusive, reverse } => {
+                self.cumulate(id, *kind, *axis, *exclusive, *reverse)
+            }
+            Op::MaxPoolIndices(a) => self.max_pool_indices(id, a),
             Op::DepthToSpace { block, mode } => self.depth_to_space(id, *block as i64, *mode),
             Op::Resize(a) => self.resize(id, a),
         }
@@ -372,6 +383,13 @@ fn takes_any_element(op: &Op) -> bool {
         | Op::Gather { .. }
         | Op::GatherElements { .. }
         | Op::GatherNd { .. }
+        | Op::ScatterElements { .. }
+        | Op::ScatterNd { .. }
+        | Op::ArgReduce { .. }
+        | Op::ArgSort { .. }
+        | Op::Cumulate { .. }
+        | Op::MaxPoolIndices(_)
+        | Op::MaxPool(_)
         | Op::DepthToSpace { .. }
         | Op::Dropout { .. }
         | Op::Map => true,
@@ -383,7 +401,6 @@ fn takes_any_element(op: &Op) -> bool {
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
         | Op::InstanceNorm { .. }
-        | Op::MaxPool(_)
         | Op::MaxPoolGrad(_)
         | Op::AvgPool { .. }
         | Op::Spp { .. }

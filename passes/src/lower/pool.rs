@@ -9,6 +9,7 @@ use super::operands::{Lanes, TileOperand};
 use super::view::View;
 use super::window::Window;
 use super::{Lower, LowerError};
+use rectify_ir::DType;
 use rectify_ir::graph::NodeId;
 use rectify_ir::kernel::{Binary, Operand, PackFormat, Program, Reduce, Step, WindowOp};
 use rectify_ir::op::PoolAttrs;
@@ -16,6 +17,9 @@ use rectify_ir::shape::adaptive_bin;
 
 impl Lower<'_> {
     pub(super) fn max_pool(&mut self, id: NodeId, a: &PoolAttrs) -> Result<(), LowerError> {
+        if self.held(id.into()) != DType::F32 {
+            return self.max_pool_elements(id, a);
+        }
         let call = self.pool_call(id, a, WindowOp::Max)?;
         self.tile_call(call)
     }

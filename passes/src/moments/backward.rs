@@ -172,6 +172,12 @@ fn through(walk: &Walk<'_>, id: NodeId, node: &Node, operand: usize, g: &Map) ->
         | Op::Gather { .. }
         | Op::GatherElements { .. }
         | Op::GatherNd { .. }
+        | Op::ScatterElements { .. }
+        | Op::ScatterNd { .. }
+        | Op::ArgReduce { .. }
+        | Op::ArgSort { .. }
+        | Op::Cumulate { .. }
+        | Op::MaxPoolIndices(_)
         | Op::ConvWeightGrad { .. }
         | Op::MaxPoolGrad(_)
         | Op::Resize(_) => return None,

@@ -170,7 +170,13 @@ impl<'a> Walk<'a> {
             | Op::Gather { .. }
             | Op::GatherElements { .. }
             | Op::GatherNd { .. } => x,
-            Op::Input
+            Op::ScatterElements { .. }
+            | Op::ScatterNd { .. }
+            | Op::ArgReduce { .. }
+            | Op::ArgSort { .. }
+            | Op::Cumulate { .. }
+            | Op::MaxPoolIndices(_)
+            | Op::Input
             | Op::Param(_)
             | Op::Const(_)
             | Op::Select

@@ -7,10 +7,11 @@ mod memory;
 mod number;
 
 use super::{Args, Pack, Plan, Step};
+use crate::dtype::DType;
 use crate::kernel::nest::place;
 use crate::kernel::{
-    Compute, Contract, Descriptor, Nest, NestArgs, NestStream, Operand, Program, StepArgs, Store, Stream,
-    TileArgs, Window, WindowOp, Winograd, WinogradArgs, WinogradGradient, WinogradGradientArgs,
+    Compute, Contract, Descriptor, Nest, NestArgs, NestStream, Operand, Program, Sort, SortArgs, StepArgs,
+    Store, Stream, TileArgs, Window, WindowOp, Winograd, WinogradArgs, WinogradGradient, WinogradGradientArgs,
     winograd::transform::{both_sides, input_matrix, output_matrix},
 };
 use memory::Memory;
@@ -33,6 +34,7 @@ pub fn execute(plan: &Plan, inputs: &[Vec<u8>], values: &mut dyn FnMut(&Pack) ->
                 Compute::F32 | Compute::F64 => nest::<f64>(&mut memory, step, k, args),
                 Compute::I64 | Compute::U64 => nest::<i128>(&mut memory, step, k, args),
             },
+            (Descriptor::Sort(k), Args::Sort(args)) => sort(&mut memory, step, k, args),
             (Descriptor::Winograd(k), Args::Winograd(args)) => winograd(&mut memory, step, k, args),
             (Descriptor::WinogradGradient(k), Args::WinogradGradient(args)) => {
                 winograd_gradient(&mut memory, step, k, args);
@@ -42,6 +44,7 @@ pub fn execute(plan: &Plan, inputs: &[Vec<u8>], values: &mut dyn FnMut(&Pack) ->
                 | Descriptor::Window(_)
                 | Descriptor::Winograd(_)
                 | Descriptor::WinogradGradient(_)
+                | Descriptor::Sort(_)
                 | Descriptor::Nest(_),
                 _,
             ) => {
@@ -303,4 +306,27 @@ fn nest<N: Number>(m: &mut Memory, step: &Step, k: &Nest, args: &NestArgs) {
         };
         m.store(step, address(m, &args.output, &k.scatter, index), k.element, value);
     });
+}
+
+fn sort(m: &mut Memory, step: &Step, k: &Sort, args: &SortArgs) {
+    let size = k.element.size_bytes() as i64;
+    for row in 0..args.rows {
+        let at = |place: i64| (row * args.size + place) * size;
+        let float = |place: i64| -> f64 { m.number(step, 1, at(place), k.element) };
+        let whole = |place: i64| -> i128 { m.number(step, 1, at(place), k.element) };
+        let mut places: Vec<i64> = (0..args.size).collect();
+        places.sort_by(|a, b| {
+            let order = if k.element.is_float() {
+                let (a, b) = (float(*a), float(*b));
+                a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+            } else {
+                whole(*a).cmp(&whole(*b))
+            };
+            if k.descending { order.reverse() } else { order }
+        });
+        for (i, place) in places[..args.count as usize].iter().enumerate() {
+            let to = (row * args.count + i as i64) * 8;
+            m.store(step, to, DType::I64, i128::from(*place));
+        }
+    }
 }

@@ -9,7 +9,6 @@ mod bits;
 mod constant;
 mod conv;
 mod crop;
-mod cumulative;
 mod einsum;
 mod generate;
 mod grid_sample;
@@ -18,9 +17,11 @@ mod logic;
 mod loss;
 mod movement;
 mod norm;
+mod order;
 mod pool;
 mod reduce;
 mod resize;
+mod scatter;
 mod shape;
 mod slice;
 mod softmax;
@@ -49,6 +50,8 @@ const TABLE: &[(&str, Lower)] = &[
     ("Add", arithmetic::binary),
     ("AffineGrid", generate::affine_grid),
     ("And", logic::binary),
+    ("ArgMax", order::arg_extreme),
+    ("ArgMin", order::arg_extreme),
     ("Asin", activation::trig),
     ("Asinh", activation::trig),
     ("Atan", activation::trig),
@@ -73,7 +76,8 @@ const TABLE: &[(&str, Lower)] = &[
     ("ConvTranspose", conv::conv_transpose),
     ("Cos", activation::trig),
     ("Cosh", activation::trig),
-    ("CumSum", cumulative::sum),
+    ("CumProd", order::cumulate),
+    ("CumSum", order::cumulate),
     ("DepthToSpace", movement::depth_to_space),
     ("Div", arithmetic::binary),
     ("Dropout", constant::dropout),
@@ -100,6 +104,7 @@ const TABLE: &[(&str, Lower)] = &[
     ("GroupNormalization", norm::group),
     ("HardSigmoid", activation::unary),
     ("HardSwish", activation::unary),
+    ("Hardmax", order::hardmax),
     ("Identity", constant::identity),
     ("InstanceNormalization", norm::instance),
     ("IsInf", logic::is_inf),
@@ -116,6 +121,7 @@ const TABLE: &[(&str, Lower)] = &[
     ("MatMul", linear::matmul),
     ("Max", arithmetic::variadic),
     ("MaxPool", pool::max),
+    ("MaxUnpool", scatter::max_unpool),
     ("Mean", arithmetic::variadic),
     ("MeanVarianceNormalization", norm::mean_variance),
     ("Min", arithmetic::variadic),
@@ -125,6 +131,7 @@ const TABLE: &[(&str, Lower)] = &[
     ("Neg", activation::unary),
     ("NegativeLogLikelihoodLoss", loss::negative_log_likelihood),
     ("Not", logic::not),
+    ("OneHot", order::one_hot),
     ("Or", logic::binary),
     ("PRelu", activation::prelu),
     ("Pad", slice::pad),
@@ -146,6 +153,9 @@ const TABLE: &[(&str, Lower)] = &[
     ("Reshape", shape::reshape),
     ("Resize", resize::resize),
     ("Round", activation::unary),
+    ("Scatter", scatter::scatter_elements),
+    ("ScatterElements", scatter::scatter_elements),
+    ("ScatterND", scatter::scatter_nd),
     ("Selu", activation::selu),
     ("Shape", shape::shape),
     ("Shrink", logic::shrink),
@@ -170,6 +180,7 @@ const TABLE: &[(&str, Lower)] = &[
     ("Tanh", activation::unary),
     ("ThresholdedRelu", logic::thresholded_relu),
     ("Tile", shape::tile),
+    ("TopK", order::top_k),
     ("Transpose", movement::transpose),
     ("Trilu", generate::triangle),
     ("Unsqueeze", shape::unsqueeze),

@@ -3,8 +3,8 @@
 use super::super::context::{Cx, Lowered};
 use super::super::problem::Refusal;
 use super::conv::{padding, spatial, spatial_rank};
-use rectify_ir::Value;
 use rectify_ir::op::{Binary, Op, Padding, PoolAttrs, ReduceKind, Unary};
+use rectify_ir::{Dim, Value};
 
 fn attrs(cx: &mut Cx<'_, '_>, x: Value) -> Result<PoolAttrs, Refusal> {
     let rank = spatial_rank(cx, cx.type_of(x))?;
@@ -20,16 +20,51 @@ fn attrs(cx: &mut Cx<'_, '_>, x: Value) -> Result<PoolAttrs, Refusal> {
     })
 }
 
+/// The greatest element of each window and, if asked for, its place in the whole tensor.
 pub fn max(cx: &mut Cx<'_, '_>) -> Lowered {
     let x = cx.value(0)?;
     let attrs = attrs(cx, x)?;
-    if !cx.wants(1) {
-        // The order in which indices would count.
-        cx.attrs.ignore(&["storage_order"]);
-    }
-    let y = cx.push(Op::MaxPool(attrs), &[x])?;
+    let y = cx.push(Op::MaxPool(attrs.clone()), &[x])?;
     cx.set(0, y);
+    // The order in which places are counted.
+    let by_columns = cx.attrs.flag("storage_order", false)?;
+    if cx.wants(1) {
+        let places = cx.push(Op::MaxPoolIndices(attrs), &[x, y])?;
+        let places = if by_columns { counted_by_columns(cx, x, places)? } else { places };
+        cx.set(1, places);
+    }
     Ok(())
+}
+
+/// Places in x that count the first spatial axis fastest, from those that count the last one fastest.
+fn counted_by_columns(cx: &mut Cx<'_, '_>, x: Value, places: Value) -> Result<Value, Refusal> {
+    let sizes = cx.type_of(x).shape[2..].iter().map(Dim::as_const).collect::<Option<Vec<_>>>();
+    let sizes = sizes.ok_or_else(|| {
+        Refusal::form("places by columns of symbolic size are not supported")
+            .help("give the model's symbolic dims fixed sizes when importing")
+    })?;
+    let mut distance: i64 = sizes.iter().product();
+    let mut rest = places;
+    let mut sum: Option<Value> = None;
+    for size in sizes.into_iter().rev() {
+        // The place along this axis, and what is left of the count.
+        let above = cx.binary_const(Binary::Div, rest, size as f64)?;
+        let below = cx.binary_const(Binary::Mul, above, size as f64)?;
+        let place = cx.binary(Binary::Sub, rest, below)?;
+        distance /= size;
+        let place = cx.binary_const(Binary::Mul, place, distance as f64)?;
+        sum = Some(match sum {
+            None => place,
+            Some(sum) => cx.binary(Binary::Add, sum, place)?,
+        });
+        rest = above;
+    }
+    let plane: i64 = cx.type_of(x).shape[2..].iter().filter_map(Dim::as_const).product();
+    let start = cx.binary_const(Binary::Mul, rest, plane as f64)?;
+    match sum {
+        Some(sum) => cx.binary(Binary::Add, start, sum),
+        None => Ok(places),
+    }
 }
 
 pub fn average(cx: &mut Cx<'_, '_>) -> Lowered {

@@ -7,7 +7,7 @@ use rectify_ir::{Dim, Value};
 
 /// The input and the axis to work along. Before operator set 13 the input counts as a matrix, cut before `axis`; the
 /// original shape is then given, to be restored.
-fn rows(cx: &mut Cx<'_, '_>) -> Result<(Value, usize, Option<Vec<Dim>>), Refusal> {
+pub fn rows(cx: &mut Cx<'_, '_>) -> Result<(Value, usize, Option<Vec<Dim>>), Refusal> {
     let x = cx.value(0)?;
     let shape = cx.type_of(x).shape.clone();
     if cx.version >= 13 {
@@ -27,7 +27,7 @@ fn rows(cx: &mut Cx<'_, '_>) -> Result<(Value, usize, Option<Vec<Dim>>), Refusal
     Ok((cx.reshape(x, matrix)?, 1, Some(shape)))
 }
 
-fn finish(cx: &mut Cx<'_, '_>, y: Value, shape: Option<Vec<Dim>>) -> Lowered {
+pub fn finish(cx: &mut Cx<'_, '_>, y: Value, shape: Option<Vec<Dim>>) -> Lowered {
     let y = match shape {
         Some(shape) => cx.reshape(y, shape)?,
         None => y,
