@@ -120,10 +120,7 @@ pub(crate) fn plan(
     let graph = bind::bind(graph, sizes)?;
     let mut plan = lower::lower_with(&graph, target, convolutions).map_err(|error| match error {
         LowerError::Illegal { .. } | LowerError::Unbound { .. } => Error::internal("lowering", error),
-        LowerError::Empty { .. }
-        | LowerError::ElementType { .. }
-        | LowerError::Function { .. }
-        | LowerError::Unsupported { .. } => {
+        LowerError::ElementType { .. } | LowerError::Function { .. } | LowerError::Unsupported { .. } => {
             Error::Unsupported { name: graph.name.clone(), message: error.to_string() }
         }
         LowerError::TooLarge { .. } | LowerError::TooLong { .. } => {

@@ -74,6 +74,23 @@ impl DType {
         }
     }
 
+    /// The least integer of the type, as 64 bits; 0 for those that are no signed integers.
+    pub const fn least_int(self) -> i64 {
+        match self {
+            DType::I8 | DType::I16 | DType::I32 | DType::I64 => i64::MIN >> (64 - 8 * self.size_bytes()),
+            _ => 0,
+        }
+    }
+
+    /// The greatest integer of the type, as 64 bits.
+    pub const fn greatest_int(self) -> i64 {
+        match self {
+            DType::U64 => -1,
+            DType::U8 | DType::U16 | DType::U32 => (1 << (8 * self.size_bytes())) - 1,
+            _ => i64::MAX >> (64 - 8 * self.size_bytes()),
+        }
+    }
+
     /// True for `f32 f64 f16 bf16`.
     pub const fn is_float(self) -> bool {
         matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::BF16)

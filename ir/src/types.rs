@@ -35,6 +35,11 @@ impl TensorType {
         Dim::product(&self.shape)
     }
 
+    /// True where some size is known to be 0.
+    pub fn is_empty(&self) -> bool {
+        self.shape.contains(&Dim::Const(0))
+    }
+
     /// The shape as plain sizes, if no dimension is symbolic.
     pub fn const_shape(&self) -> Option<Vec<usize>> {
         self.shape.iter().map(|d| d.as_const().and_then(|c| usize::try_from(c).ok())).collect()

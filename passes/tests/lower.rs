@@ -226,6 +226,33 @@ fn orders_and_running_sums() {
 }
 
 #[test]
+fn tensors_without_elements() {
+    for (inputs, body) in [
+        ("x: f32[2, 0, 4]", "relu(x) * 2"),
+        ("x: f32[2, 0, 4]", "x |> reduce_sum(axes: [1]) |> sigmoid"),
+        ("x: f32[2, 0, 4]", "x |> reduce_max(axes: [1], keep: true)"),
+        ("x: f32[2, 0, 4]", "x |> reduce_mean(axes: [2])"),
+        ("x: i32[2, 0]", "x |> reduce_min(axes: [1])"),
+        ("x: u8[2, 0]", "x |> reduce_min(axes: [1])"),
+        ("x: i64[0, 3]", "x |> reduce_max(axes: [0])"),
+        ("x: i16[0, 3]", "x |> reduce_prod(axes: [0])"),
+        ("a: f32[3, 0], b: f32[0, 5]", "matmul(a, b) + 1"),
+        ("a: f32[0, 3], b: f32[3, 5]", "matmul(a, b)"),
+        ("x: f32[2, 0], y: f32[2, 3]", "concat(x, y, x, axis: 1)"),
+        ("x: f32[2, 3]", "let (a, b, c) = x |> split(sizes: [0, 3, 0])\nconcat(a, b, c, axis: 1)"),
+        ("x: f32[2, 3]", "x |> slice(axes: [1], starts: [2], ends: [2])"),
+        ("x: f32[0, 3]", "x |> pad(pads: [1, 0, 1, 0], value: 2)"),
+        ("x: f32[0, 3, 4]", "x |> transpose(perm: [2, 0, 1]) |> reshape(shape: [3, 4, 0])"),
+        ("x: f32[3, 4], i: i64[0]", "gather(x, i)"),
+        ("x: f32[3, 4], i: i64[0, 4], u: f32[0, 4]", "scatter_elements(x, i, u)"),
+        ("x: f32[3, 0]", "cumsum(x, axis: 1)"),
+        ("x: f32[3, 4]", "arg_sort(x, axis: 1, count: 0)"),
+    ] {
+        check_text(inputs, body);
+    }
+}
+
+#[test]
 fn transposed_convolutions() {
     for (x, op) in [
         ("2, 8, 5, 4", "conv_transpose(4, kernel: 2, stride: 2) |> prelu"),

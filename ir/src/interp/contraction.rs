@@ -123,6 +123,9 @@ pub(super) fn matmul<T: Float>(k: &Kernel<'_, T>) -> Result<Tensor<T>, EvalError
     let batch = &shape[..a_batch.len().max(b_batch.len())];
     let (sa, sb) = (broadcast_strides(batch, &a_batch), broadcast_strides(batch, &b_batch));
     let mut y = vec![T::ZERO; shape.iter().product()];
+    if y.is_empty() || inner == 0 {
+        return k.tensor(y);
+    }
     let mut out = y.chunks_exact_mut(m * n);
     for_each_index(batch, |index| {
         let at = |s: &[usize]| index.iter().zip(s).map(|(i, s)| i * s).sum::<usize>();

@@ -85,7 +85,13 @@ pub(super) fn reduce<T: Float>(
                     Some(a) => binary_int(op, a, *v, k.dtype())?,
                 });
             }
-            let y = y.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>();
+            let none = match kind {
+                ReduceKind::Prod => 1,
+                ReduceKind::Max => k.dtype().least_int(),
+                ReduceKind::Min => k.dtype().greatest_int(),
+                ReduceKind::Sum | ReduceKind::Mean => 0,
+            };
+            let y = y.into_iter().map(|v| v.unwrap_or(none)).collect::<Vec<_>>();
             Tensor::ints(shape, y).ok_or(EvalError::Kind)
         }
         Data::Bool(_) => Err(EvalError::Kind),

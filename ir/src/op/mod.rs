@@ -455,6 +455,56 @@ impl Op {
         )
     }
 
+    /// True where operands and results may have no elements: what moves, combines or adds up elements means something
+    /// without any, windows and statistics do not.
+    pub fn takes_empty(&self) -> bool {
+        match self {
+            Op::Input
+            | Op::Param(_)
+            | Op::Const(_)
+            | Op::MatMul
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Select
+            | Op::Cast { .. }
+            | Op::Prelu { .. }
+            | Op::Reduce { .. }
+            | Op::Concat { .. }
+            | Op::Split { .. }
+            | Op::Slice { .. }
+            | Op::Pad { mode: PadMode::Constant(_), .. }
+            | Op::Transpose { .. }
+            | Op::Reshape { .. }
+            | Op::Expand { .. }
+            | Op::Gather { .. }
+            | Op::GatherElements { .. }
+            | Op::GatherNd { .. }
+            | Op::ScatterElements { .. }
+            | Op::ScatterNd { .. }
+            | Op::ArgReduce { .. }
+            | Op::ArgSort { .. }
+            | Op::Cumulate { .. }
+            | Op::Dropout { .. }
+            | Op::Map => true,
+            Op::Conv(_)
+            | Op::ConvTranspose(_)
+            | Op::ConvWeightGrad { .. }
+            | Op::Dense
+            | Op::BatchNorm { .. }
+            | Op::LayerNorm { .. }
+            | Op::InstanceNorm { .. }
+            | Op::MaxPool(_)
+            | Op::MaxPoolGrad(_)
+            | Op::MaxPoolIndices(_)
+            | Op::AvgPool { .. }
+            | Op::Spp { .. }
+            | Op::Softmax { .. }
+            | Op::Pad { mode: PadMode::Reflect | PadMode::Edge | PadMode::Wrap, .. }
+            | Op::DepthToSpace { .. }
+            | Op::Resize(_) => false,
+        }
+    }
+
     /// Number of results.
     pub fn results(&self) -> usize {
         match self {

@@ -188,9 +188,10 @@ impl Args {
             (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.build(k),
             (Args::Nest(args), Descriptor::Nest(k)) => args.build(k),
             (Args::Sort(args), Descriptor::Sort(_)) => args.build(),
-            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_), _) => {
-                Err(Illegal(format!("arguments of another family for {kernel}")))
-            }
+            (
+                Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_),
+                _,
+            ) => Err(Illegal(format!("arguments of another family for {kernel}"))),
         }
     }
 
@@ -203,7 +204,10 @@ impl Args {
             (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.tasks(k),
             (Args::Nest(args), Descriptor::Nest(k)) => args.tasks(k),
             (Args::Sort(args), Descriptor::Sort(_)) => args.tasks(),
-            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_), _) => 0,
+            (
+                Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_),
+                _,
+            ) => 0,
         }
     }
 
@@ -213,9 +217,10 @@ impl Args {
             (Args::Winograd(args), Descriptor::Winograd(k)) => args.scratch_bytes(k),
             (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.scratch_bytes(k),
             (Args::Sort(args), Descriptor::Sort(_)) => args.scratch_bytes(),
-            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_), _) => {
-                kernel.scratch_bytes()
-            }
+            (
+                Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_),
+                _,
+            ) => kernel.scratch_bytes(),
         }
     }
 
@@ -228,7 +233,10 @@ impl Args {
             (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.spans(k),
             (Args::Nest(args), Descriptor::Nest(k)) => args.spans(k),
             (Args::Sort(args), Descriptor::Sort(k)) => args.spans(k),
-            (Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_), _) => vec![],
+            (
+                Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_),
+                _,
+            ) => vec![],
         }
     }
 }

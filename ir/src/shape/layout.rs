@@ -85,16 +85,17 @@ pub(crate) fn slice(
             return Err(cx.err(format!("slice: a step cannot be {step}")));
         }
         let never_below = |d: Dim, least: i64| d.bounds(cx.facts).1.is_none_or(|most| most >= least);
-        // Upwards: 0 <= start < size, end <= size. Downwards: 0 <= start < size, end >= -1.
+        // Upwards: 0 <= start <= size, end <= size. Downwards: 0 <= start < size, end >= -1.
         let end_fits = if step > 0 { never_below(size.sub(end)?, 0) } else { never_below(end.clone(), -1) };
-        if !never_below(start.clone(), 0) || !never_below(size.sub(start)?, 1) || !end_fits {
+        let room = if step > 0 { 0 } else { 1 };
+        if !never_below(start.clone(), 0) || !never_below(size.sub(start)?, room) || !end_fits {
             return Err(
                 cx.err(format!("slice {start}..{end} is outside of axis {axis}, which has {size} elements"))
             );
         }
         let span = if step > 0 { end.sub(start)? } else { start.sub(end)? };
         let taken = span.ceil_div(step.abs(), cx.facts)?;
-        if !never_below(taken.clone(), 1) {
+        if !never_below(taken.clone(), 0) {
             return Err(cx
                 .err(format!("slice {start}..{end} with step {step} along axis {axis} takes no element"))
                 .help("ends are exclusive, and with a negative step lie before the start"));
@@ -172,7 +173,7 @@ pub(crate) fn gather(cx: &Cx<'_>, axis: usize) -> Result<TensorType, ShapeError>
     cx.axis(axis)?;
     integer_indices(cx)?;
     let shape = [&x.shape[..axis], &indices.shape, &x.shape[axis + 1..]].concat();
-    Ok(TensorType::new(x.dtype, shape))
+    chosen(cx, TensorType::new(x.dtype, shape), &x.shape[axis..=axis])
 }
 
 pub(crate) fn gather_elements(cx: &Cx<'_>, axis: usize) -> Result<TensorType, ShapeError> {
@@ -180,7 +181,7 @@ pub(crate) fn gather_elements(cx: &Cx<'_>, axis: usize) -> Result<TensorType, Sh
     cx.axis(axis)?;
     integer_indices(cx)?;
     element_indices(cx, axis)?;
-    Ok(TensorType::new(x.dtype, indices.shape.clone()))
+    chosen(cx, TensorType::new(x.dtype, indices.shape.clone()), &x.shape[axis..=axis])
 }
 
 /// The indices have x's rank, and sizes up to x's but along the axis.
@@ -207,7 +208,15 @@ pub(crate) fn gather_nd(cx: &Cx<'_>, batch: usize) -> Result<TensorType, ShapeEr
     integer_indices(cx)?;
     let depth = rows_of_places(cx, batch)?;
     let shape = [&indices.shape[..indices.rank() - 1], &x.shape[batch + depth..]].concat();
-    Ok(TensorType::new(x.dtype, shape))
+    chosen(cx, TensorType::new(x.dtype, shape), &x.shape[batch..batch + depth])
+}
+
+/// The result, if there are places along the axes that its elements are chosen from.
+fn chosen(cx: &Cx<'_>, result: TensorType, axes: &[Dim]) -> Result<TensorType, ShapeError> {
+    if axes.contains(&Dim::Const(0)) && !result.is_empty() {
+        return Err(cx.err(format!("{} has no elements to choose from", cx.name())));
+    }
+    Ok(result)
 }
 
 /// The length of the rows of the indices: places along the axes of x from `batch` on.

@@ -83,13 +83,19 @@ pub fn infer(op: &Op, operands: &[&TensorType], facts: &DimFacts) -> Result<Vec<
         Op::Resize(a) => vec![resize::resize(&cx, a)?],
         Op::Dropout { .. } | Op::Map => vec![operands[0].clone()],
     };
+    let empty = |ty: &&TensorType| ty.is_empty();
+    if !op.takes_empty()
+        && let Some(ty) = operands.iter().copied().chain(&types).find(empty)
+    {
+        return Err(cx.err(format!("{} needs elements, but {ty} has none", op.name())));
+    }
     for ty in &types {
         check_type(ty, facts).map_err(|e| cx.err(format!("the result of {}: {}", op.name(), e.message)))?;
     }
     Ok(types)
 }
 
-/// Checks a type by itself: rank, sizes that are not provably below 1, number of elements within the limits.
+/// Checks a type by itself: rank, sizes that are not provably below 0, number of elements within the limits.
 pub fn check_type(ty: &TensorType, facts: &DimFacts) -> Result<(), ShapeError> {
     let fail = |message: String| Err(ShapeError::new(message).show("type", ty));
     if ty.rank() > MAX_RANK {
@@ -98,8 +104,8 @@ pub fn check_type(ty: &TensorType, facts: &DimFacts) -> Result<(), ShapeError> {
     let mut elements = 1i64;
     for (axis, dim) in ty.shape.iter().enumerate() {
         match dim.bounds(facts) {
-            (_, Some(most)) if most < 1 => {
-                return fail(format!("{ty} has the size {dim} along axis {axis}, which is less than 1"));
+            (_, Some(most)) if most < 0 => {
+                return fail(format!("{ty} has the size {dim} along axis {axis}, which is less than 0"));
             }
             (Some(least), _) if least > MAX_DIM => {
                 return fail(format!("{ty} has the size {dim} along axis {axis}, which is beyond 2^40"));

@@ -102,7 +102,7 @@ pub fn random_inputs<T: Float>(graph: &Graph, bindings: &Bindings, seed: u64) ->
         let (node, ty) = (graph.node(*id), graph.ty((*id).into()));
         let name = node.name.as_deref().unwrap_or_default();
         let mut rng = Rng::named(seed, name);
-        let size = |d: &crate::Dim| d.eval(&|n| bindings.get(n).copied()).unwrap_or(1).max(1);
+        let size = |d: &crate::Dim| d.eval(&|n| bindings.get(n).copied()).unwrap_or(1).max(0);
         let shape: Vec<usize> = ty.shape.iter().map(|d| size(d) as usize).collect();
         let n: usize = shape.iter().product();
         let data = match ty.dtype {

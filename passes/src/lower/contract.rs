@@ -303,9 +303,10 @@ impl Lower<'_> {
         let cost = match &kernel {
             Descriptor::Contract(k) => k.cost(&args),
             Descriptor::Window(k) => k.cost(&args),
-            Descriptor::Winograd(_) | Descriptor::WinogradGradient(_) | Descriptor::Nest(_) | Descriptor::Sort(_) => {
-                Default::default()
-            }
+            Descriptor::Winograd(_)
+            | Descriptor::WinogradGradient(_)
+            | Descriptor::Nest(_)
+            | Descriptor::Sort(_) => Default::default(),
         };
         let step = DraftStep {
             label: self.label(call.node),

@@ -8,8 +8,6 @@ use rectify_ir::DType;
 pub enum LowerError {
     #[error("{node} has the shape {shape}: bind its sizes first")]
     Unbound { node: String, shape: String },
-    #[error("{node} has the shape {shape}, which has no elements")]
-    Empty { node: String, shape: String },
     #[error("{node} has elements of type {dtype}, of which {op} cannot be compiled yet")]
     ElementType { node: String, op: &'static str, dtype: DType },
     #[error("{node}: there is no {function} of {dtype} yet")]

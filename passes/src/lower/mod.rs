@@ -15,6 +15,7 @@ mod copies;
 mod demand;
 mod dense;
 mod elementwise;
+mod empty;
 mod error;
 mod folded;
 mod gather;
@@ -142,6 +143,9 @@ impl Lower<'_> {
     fn node(&mut self, id: NodeId) -> Result<(), LowerError> {
         let graph = self.graph;
         let node = graph.node(id);
+        if matches!(node.op, Op::Input | Op::Param(_) | Op::Const(_)) || self.without_elements(id)? {
+            return Ok(());
+        }
         match &node.op {
             Op::Input | Op::Param(_) | Op::Const(_) => Ok(()),
             Op::Conv(_) if self.layout.is_shuffled(id) => Ok(()),
@@ -322,9 +326,6 @@ fn check_types(graph: &Graph, params: &HashSet<NodeId>, id: NodeId) -> Result<()
         let shape = ShapeDisplay(&ty.shape);
         if ty.shape.iter().any(|d| d.as_const().is_none()) {
             return Err(LowerError::Unbound { node: label(graph, id), shape: shape.to_string() });
-        }
-        if ty.shape.iter().any(|d| d.as_const().is_some_and(|n| n < 1)) {
-            return Err(LowerError::Empty { node: label(graph, id), shape: shape.to_string() });
         }
     }
     limits::check(graph, id)?;

@@ -17,6 +17,9 @@ impl Lower<'_> {
         let mut start = 0;
         for operand in graph.node(id).own_operands() {
             let size = sizes(graph, *operand)[axis];
+            if size == 0 {
+                continue;
+            }
             // An operand whose root this value hosts is there already, and so is one that is this place anyway.
             let from = self.view(*operand);
             match out.slice(axis, start, 1, size) {
@@ -55,6 +58,10 @@ impl Lower<'_> {
             let value = Value { node: id, result };
             let start = split_start(self.graph, value);
             let size = sizes(self.graph, value)[axis];
+            if size == 0 {
+                self.empty(value)?;
+                continue;
+            }
             self.part(value, &source, axis, start, 1, size)?;
         }
         Ok(())

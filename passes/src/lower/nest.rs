@@ -166,6 +166,10 @@ struct Move {
 
 /// Emits the nest, or several where it has too many loops for one.
 pub(crate) fn emit(draft: &mut Draft, mut request: NestRequest) -> Result<(), LowerError> {
+    // Nothing to write, or nothing to scatter.
+    if request.output.axes.iter().any(|axis| axis.size == 0) {
+        return Ok(());
+    }
     mask_padded_lanes(draft, &mut request);
     let storages = request.operands.iter().chain(&request.finals).map(|r| draft.storage(r.storage).element);
     let (elements, element) = (storages.collect::<Vec<_>>(), draft.storage(request.output.storage).element);

@@ -38,11 +38,6 @@ impl Importer<'_> {
             self.slots.insert(info.name.clone(), Slot::Ready(tensor));
             return;
         }
-        if is_empty(&ty) && !may_have_value(&ty) {
-            self.problem(ProblemKind::UnsupportedForm, no_elements(&info.name, &ty), None);
-            self.slots.insert(info.name.clone(), Slot::Poisoned);
-            return;
-        }
         if let Some(multiple) = self.options.multiples_of {
             for name in ty.shape.iter().skip(1).filter_map(Dim::as_sym) {
                 let facts = self.graph.facts.entry(name);
@@ -53,17 +48,6 @@ impl Importer<'_> {
         self.tensors.push((info.name.as_str().into(), value));
         let tensor = Tensor { ty, value: Some(value), raw: None, known: Some(None) };
         self.slots.insert(info.name.clone(), Slot::Ready(tensor));
-    }
-
-    /// An input without elements is fine where its values were all that counts; no kernel can work on it.
-    pub fn refuse_empty_inputs(&mut self) {
-        for id in self.graph.inputs().to_vec() {
-            let node = self.graph.node(id);
-            if node.types.first().is_some_and(is_empty) {
-                let message = no_elements(node.name.as_deref().unwrap_or_default(), &node.types[0]);
-                self.problem(ProblemKind::UnsupportedForm, message, None);
-            }
-        }
     }
 
     fn input_type(&self, info: &ValueInfoProto) -> Result<TensorType, (ProblemKind, String, Option<String>)> {
@@ -115,19 +99,6 @@ impl Importer<'_> {
         }
         Ok(TensorType::new(dtype, dims))
     }
-}
-
-fn is_empty(ty: &TensorType) -> bool {
-    ty.shape.contains(&Dim::Const(0))
-}
-
-/// Lists of axes and sizes are the inputs whose values may be asked for.
-fn may_have_value(ty: &TensorType) -> bool {
-    ty.rank() == 1 && !ty.dtype.is_float()
-}
-
-fn no_elements(name: &str, ty: &TensorType) -> String {
-    format!("the input `{name}` is {ty}, which has no elements")
 }
 
 /// A name as the language has it: letters, digits and underscores. `None` if nothing is left.

@@ -11,7 +11,8 @@ use crate::dtype::DType;
 use crate::kernel::nest::place;
 use crate::kernel::{
     Compute, Contract, Descriptor, Nest, NestArgs, NestStream, Operand, Program, Sort, SortArgs, StepArgs,
-    Store, Stream, TileArgs, Window, WindowOp, Winograd, WinogradArgs, WinogradGradient, WinogradGradientArgs,
+    Store, Stream, TileArgs, Window, WindowOp, Winograd, WinogradArgs, WinogradGradient,
+    WinogradGradientArgs,
     winograd::transform::{both_sides, input_matrix, output_matrix},
 };
 use memory::Memory;

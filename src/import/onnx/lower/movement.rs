@@ -23,6 +23,7 @@ pub fn concat(cx: &mut Cx<'_, '_>) -> Lowered {
         }
     }
     match parts.as_slice() {
+        [] => cx.set_alias(0, 0),
         [(i, _)] => cx.set_alias(0, *i),
         _ => {
             let parts: Vec<_> = parts.into_iter().map(|(_, v)| v).collect();

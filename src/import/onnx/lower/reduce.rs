@@ -3,6 +3,7 @@
 use super::super::context::{Cx, Lowered};
 use super::super::problem::Refusal;
 use rectify_ir::op::{Binary, ReduceKind, Unary};
+use rectify_ir::scalar::Scalar;
 
 /// All of ONNX's reductions that are a sum, a product, a mean or an extreme with elementwise work before or after it.
 pub fn reduce(cx: &mut Cx<'_, '_>) -> Lowered {
@@ -38,8 +39,10 @@ pub fn reduce(cx: &mut Cx<'_, '_>) -> Lowered {
             cx.unary(Unary::Log, s)?
         }
         "ReduceLogSumExp" => {
-            // The greatest element is taken out, so that no power overflows.
+            // The greatest element is taken out, so that no power overflows; an infinite one would leave no number.
             let greatest = cx.reduce(ReduceKind::Max, x, &axes, true)?;
+            let most = Scalar(f64::from(f32::MAX));
+            let greatest = cx.unary(Unary::Clip { min: Scalar(-most.0), max: most }, greatest)?;
             let d = cx.binary(Binary::Sub, x, greatest)?;
             let e = cx.unary(Unary::Exp, d)?;
             let s = cx.reduce(ReduceKind::Sum, e, &axes, true)?;

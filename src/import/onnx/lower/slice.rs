@@ -59,7 +59,9 @@ pub fn slice(cx: &mut Cx<'_, '_>) -> Lowered {
         if steps[i] == 1 && start == Dim::Const(0) && end == *size {
             continue;
         }
-        cuts.push(Cut { axis, start, end, step: steps[i] });
+        // Nothing is nothing in every direction.
+        let step = if start == end { 1 } else { steps[i] };
+        cuts.push(Cut { axis, start, end, step });
     }
     if cuts.is_empty() {
         return cx.set_alias(0, 0);
@@ -77,7 +79,7 @@ fn bounds(cx: &Cx<'_, '_>, size: &Dim, start: &Dim, end: &Dim, step: i64) -> Res
         let (start, taken) =
             slice_range(n, s, e, step).ok_or_else(|| Refusal::malformed(format!("a step of {step}")))?;
         if taken == 0 {
-            return Err(Refusal::form(format!("no elements are left of an axis that has {n}")));
+            return Ok((Dim::Const(0), Dim::Const(0)));
         }
         let end = taken.checked_mul(step).and_then(|v| v.checked_add(start));
         let end = end.ok_or_else(|| Refusal::malformed(format!("a step of {step}")))?;
@@ -115,7 +117,7 @@ pub fn gather(cx: &mut Cx<'_, '_>) -> Lowered {
     };
     let places = places.iter().map(from_start).collect::<Result<Vec<_>, _>>()?;
     let step = match places.as_slice() {
-        [] => return Err(Refusal::form("a selection of no elements is not supported")),
+        [] => None,
         [_] => Some(1),
         [a, b, ..] => b.sub(a)?.as_const(),
     };
