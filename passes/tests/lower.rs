@@ -226,6 +226,28 @@ fn orders_and_running_sums() {
 }
 
 #[test]
+fn elements_that_are_not_f32() {
+    for (inputs, body) in [
+        ("x: f64[40]", "exp(x) + tanh(x) - sigmoid(x) * erf(x)"),
+        ("x: f64[40]", "(x |> gelu) + (x |> gelu(tanh: true)) + silu(x) + softplus(x)"),
+        ("x: f64[40]", "elu(x) + hard_swish(x) + hard_sigmoid(x) + log(abs(x))"),
+        ("x: f64[7], y: f64[7]", "pow(x, round(y)) + pow(abs(x), y)"),
+        ("x: i32[9], y: i32[9]", "pow(x - 8, y - 3)"),
+        ("x: u8[9], y: u8[9]", "pow(x, y)"),
+        ("a: f64[3, 4, 5], b: f64[5, 2]", "matmul(a, b) |> relu"),
+        ("a: i32[4, 5], b: i32[3, 5, 2]", "matmul(a, b) + 1"),
+        ("a: f32[4], b: f32[2, 4, 1]", "matmul(a, b)"),
+        ("a: f32[5], b: f32[3, 2, 5, 7]", "matmul(a, b) |> relu"),
+        ("a: f32[3, 2, 5], b: f32[5]", "matmul(a, b) |> relu"),
+        ("c: bool[3, 4]", "select(reduce_max(c, axes: [1]), cast(reduce_min(c, axes: [1]), to: f32), 2)"),
+        ("x: f32[3]", "param i: i64[3] = data([2, 0, 1])\ngather(x, i * 2 - 1) * cast(i + 1, to: f32)"),
+        ("x: f32[2, 3]", "param w: f64[3] = data([1, 2, 0.1])\nx * cast(w * w, to: f32)"),
+    ] {
+        check_text(inputs, body);
+    }
+}
+
+#[test]
 fn tensors_without_elements() {
     for (inputs, body) in [
         ("x: f32[2, 0, 4]", "relu(x) * 2"),

@@ -3,6 +3,8 @@
 //! A value is an integer register: an integer, or the bits of an f64. What kernels of vectors do not need is built from
 //! few instructions here: the 16-bit floats, divisions that never trap, rounding without SSE4.1.
 
+mod math;
+
 use crate::tile::build::Builder;
 use crate::tile::{Address, Cell, Conversion, I, IntOp, ScalarOp};
 use rectify_ir::DType;
@@ -357,8 +359,8 @@ impl<'a> Scalars<'a> {
                 self.binary(Binary::Prelu, x, slope)
             }
             Unary::Floor | Unary::Ceil | Unary::Round => self.round(op, x),
-            // The descriptor's check refuses the others.
-            _ => x,
+            // The descriptor's check refuses those that integers have not.
+            _ => self.function(op, x),
         }
     }
 
@@ -434,8 +436,9 @@ impl<'a> Scalars<'a> {
             }
             (Binary::ShiftLeft, _) => self.shift_left(a, b),
             (Binary::ShiftRight, _) => self.shift_right(a, b),
-            // The descriptor's check refuses powers.
-            (Binary::Pow | Binary::Add | Binary::Sub | Binary::Mul, _) => a,
+            (Binary::Pow, _) => self.pow(a, b),
+            // Above.
+            (Binary::Add | Binary::Sub | Binary::Mul, _) => a,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Meaning of convolutions, dense layers and matrix products: sums of products, accumulated in `T`.
 
-use super::elementwise::broadcast_strides;
+use super::elementwise::{broadcast_strides, wrap};
 use super::float::Float;
-use super::tensor::{Tensor, for_each_index};
+use super::tensor::{Data, Tensor, for_each_index};
 use super::window::{axes, taps};
 use super::{EvalError, Kernel};
 use crate::op::{ConvAttrs, ConvTransposeAttrs};
@@ -109,7 +109,23 @@ pub(super) fn dense<T: Float>(k: &Kernel<'_, T>) -> Result<Tensor<T>, EvalError>
 
 /// c[…, m, n] = Σ a[…, m, k] · b[…, k, n]; a vector is a row on the left and a column on the right.
 pub(super) fn matmul<T: Float>(k: &Kernel<'_, T>) -> Result<Tensor<T>, EvalError> {
-    let (a, b) = (k.floats(0)?, k.floats(1)?);
+    match (&k.x[0].data, &k.x[1].data) {
+        (Data::Float(a), Data::Float(b)) => k.tensor(products(k, a, b, |sum, a, b| sum + a * b)?),
+        (Data::Int(a), Data::Int(b)) => {
+            let add = |sum: i64, a: i64, b: i64| sum.wrapping_add(a.wrapping_mul(b));
+            let sums: Vec<i64> = products(k, a, b, add)?.into_iter().map(|v| wrap(v, k.dtype())).collect();
+            Tensor::ints(k.shape(0)?, sums).ok_or(EvalError::Kind)
+        }
+        _ => Err(EvalError::Kind),
+    }
+}
+
+fn products<T: Float, V: Copy + Default>(
+    k: &Kernel<'_, T>,
+    a: &[V],
+    b: &[V],
+    add: impl Fn(V, V, V) -> V,
+) -> Result<Vec<V>, EvalError> {
     let matrix = |shape: &[usize], row: bool| match shape {
         [n] if row => (vec![], 1, *n),
         [n] => (vec![], *n, 1),
@@ -122,9 +138,9 @@ pub(super) fn matmul<T: Float>(k: &Kernel<'_, T>) -> Result<Tensor<T>, EvalError
     // Axes that a vector adds are not in the result.
     let batch = &shape[..a_batch.len().max(b_batch.len())];
     let (sa, sb) = (broadcast_strides(batch, &a_batch), broadcast_strides(batch, &b_batch));
-    let mut y = vec![T::ZERO; shape.iter().product()];
+    let mut y = vec![V::default(); shape.iter().product()];
     if y.is_empty() || inner == 0 {
-        return k.tensor(y);
+        return Ok(y);
     }
     let mut out = y.chunks_exact_mut(m * n);
     for_each_index(batch, |index| {
@@ -134,12 +150,12 @@ pub(super) fn matmul<T: Float>(k: &Kernel<'_, T>) -> Result<Tensor<T>, EvalError
         for (row, a) in y.chunks_exact_mut(n).zip(a.chunks_exact(inner)) {
             for (a, b) in a.iter().zip(b.chunks_exact(n)) {
                 for (y, b) in row.iter_mut().zip(b) {
-                    *y += *a * *b;
+                    *y = add(*y, *a, *b);
                 }
             }
         }
     });
-    k.tensor(y)
+    Ok(y)
 }
 
 /// w[o, c, t] = Σ g[n, o, p] · x[n, c, p · stride + t · dilation − pad] over n and p

@@ -138,6 +138,11 @@ fn widen(x: i64, dtype: DType) -> i128 {
     if dtype == DType::U64 { (x as u64).into() } else { x.into() }
 }
 
+/// A sum of 64 bits, wrapped to the type's width.
+pub(super) fn wrap(v: i64, dtype: DType) -> i64 {
+    narrow(v.into(), dtype)
+}
+
 /// The pattern of a number, wrapped to the type's width.
 fn narrow(v: i128, dtype: DType) -> i64 {
     match dtype {
@@ -162,8 +167,7 @@ pub(super) fn binary_int(op: Binary, a: i64, b: i64, dtype: DType) -> Result<i64
         Binary::Div => a.checked_div(b).ok_or(EvalError::DivisionByZero)?,
         Binary::Max => a.max(b),
         Binary::Min => a.min(b),
-        // The shape rules admit floats only.
-        Binary::Pow => a,
+        Binary::Pow => power(a, b),
         Binary::And => a & b,
         Binary::Or => a | b,
         Binary::Xor => a ^ b,
@@ -178,6 +182,28 @@ pub(super) fn binary_int(op: Binary, a: i64, b: i64, dtype: DType) -> Result<i64
         Binary::LessEqual => i128::from(a <= b),
     };
     Ok(narrow(v, dtype))
+}
+
+/// By squares, wrapping. A negative exponent leaves 1 of 1, ±1 of −1, and 0 of the others.
+fn power(a: i128, b: i128) -> i128 {
+    if b < 0 {
+        return match a {
+            1 => 1,
+            -1 if b % 2 != 0 => -1,
+            -1 => 1,
+            _ => 0,
+        };
+    }
+    // The low 64 bits of products are those of their factors.
+    let (mut result, mut base, mut rest) = (1i64, a as i64, b as u64);
+    while rest > 0 {
+        if rest & 1 == 1 {
+            result = result.wrapping_mul(base);
+        }
+        base = base.wrapping_mul(base);
+        rest >>= 1;
+    }
+    result.into()
 }
 
 pub(super) fn binary<T: Float>(

@@ -94,6 +94,11 @@ pub(super) fn reduce<T: Float>(
             let y = y.into_iter().map(|v| v.unwrap_or(none)).collect::<Vec<_>>();
             Tensor::ints(shape, y).ok_or(EvalError::Kind)
         }
-        Data::Bool(_) => Err(EvalError::Kind),
+        Data::Bool(v) => {
+            let start = kind == ReduceKind::Min;
+            let mut y = vec![start; total];
+            v.iter().zip(&targets).filter(|(v, _)| **v != start).for_each(|(v, at)| y[*at] = *v);
+            Ok(Tensor { shape, data: Data::Bool(y) })
+        }
     }
 }

@@ -102,6 +102,18 @@ impl Compute {
                 | Unary::Ceil
                 | Unary::Round
                 | Unary::Leaky { .. }
+                | Unary::Exp
+                | Unary::Log
+                | Unary::Tanh
+                | Unary::Sigmoid
+                | Unary::Silu
+                | Unary::Erf
+                | Unary::GeluErf
+                | Unary::GeluTanh
+                | Unary::HardSigmoid { .. }
+                | Unary::HardSwish
+                | Unary::Elu { .. }
+                | Unary::Softplus
                     if !integer =>
                 {
                     None
@@ -109,7 +121,6 @@ impl Compute {
                 _ => Some(op.to_string()),
             },
             Step::Binary(op, ..) => match op {
-                Binary::Pow => Some(op.to_string()),
                 Binary::Prelu if integer => Some(op.to_string()),
                 _ => None,
             },

@@ -144,8 +144,9 @@ impl Binary {
             Binary::Xor => a ^ b,
             Binary::ShiftLeft => wrap(if (0..64).contains(&b) { a << b } else { 0 }),
             Binary::ShiftRight => a >> if (0..64).contains(&b) { b } else { 64 },
-            // Kernels of integers have neither.
-            Binary::Pow | Binary::Prelu => a,
+            Binary::Pow => wrap(power(a, b)),
+            // Kernels of integers have none.
+            Binary::Prelu => a,
         }
     }
 
@@ -172,6 +173,25 @@ impl Binary {
             // Kernels of floats have neither.
             Binary::ShiftLeft | Binary::ShiftRight => a,
         }
+    }
+}
+
+/// By squares of the low 64 bits. A negative exponent leaves 1 of 1, ±1 of −1, and 0 of the others.
+fn power(a: i128, b: i128) -> i128 {
+    match a {
+        1 if b < 0 => 1,
+        -1 if b < 0 => {
+            if b % 2 == 0 {
+                1
+            } else {
+                -1
+            }
+        }
+        _ if b < 0 => 0,
+        _ => (0..64).rev().fold(1i128, |result, bit| {
+            let square = i128::from((result as i64).wrapping_mul(result as i64));
+            if b >> bit & 1 == 1 { i128::from((square as i64).wrapping_mul(a as i64)) } else { square }
+        }),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::window::Window;
 use super::{Cx, ShapeError, broadcast};
 use crate::dim::Dim;
+use crate::dtype::DType;
 use crate::op::{ConvAttrs, ConvTransposeAttrs, Padding};
 use crate::types::{ShapeDisplay, TensorType};
 
@@ -165,7 +166,10 @@ pub(crate) fn dense(cx: &Cx<'_>) -> Result<TensorType, ShapeError> {
 }
 
 pub(crate) fn matmul(cx: &Cx<'_>) -> Result<TensorType, ShapeError> {
-    cx.floats()?;
+    cx.same_dtype()?;
+    if cx.x().dtype == DType::Bool {
+        return Err(cx.err("matmul works on numbers, not bool"));
+    }
     let (a, b) = (cx.operands[0], cx.operands[1]);
     if a.rank() == 0 || b.rank() == 0 {
         return Err(cx.err("matmul needs operands of at least one axis").help("use `*` for scaling"));

@@ -78,8 +78,8 @@ pub(crate) fn binary(cx: &Cx<'_>, b: Binary) -> Result<TensorType, ShapeError> {
     cx.same_dtype()?;
     let (l, r) = (cx.operands[0], cx.operands[1]);
     match b {
-        Binary::Pow => cx.floats()?,
-        Binary::Add
+        Binary::Pow
+        | Binary::Add
         | Binary::Sub
         | Binary::Mul
         | Binary::Div

@@ -20,7 +20,9 @@ pub(crate) fn reduce(
 ) -> Result<TensorType, ShapeError> {
     match kind {
         ReduceKind::Mean => cx.floats()?,
-        ReduceKind::Sum | ReduceKind::Max | ReduceKind::Min | ReduceKind::Prod => {
+        // Of bool: any, and all.
+        ReduceKind::Max | ReduceKind::Min => {}
+        ReduceKind::Sum | ReduceKind::Prod => {
             if cx.x().dtype == DType::Bool {
                 return Err(cx.err(format!("{} works on numbers, not bool", cx.name())));
             }

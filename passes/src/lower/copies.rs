@@ -8,6 +8,7 @@ use super::view::{Axis, Part, View};
 use super::{Lower, LowerError, held};
 use rectify_ir::DType;
 use rectify_ir::graph::{NodeId, Value};
+use rectify_ir::interp::Tensor;
 use rectify_ir::kernel::{ChannelPack, PackFormat, Program, SourceOrder, WeightPack};
 use rectify_ir::op::Source;
 
@@ -165,6 +166,13 @@ impl Lower<'_> {
         let storage = match self.graph.node(value.node).source() {
             Some(Source::Data(literal)) if held(literal.dtype) != DType::F32 => {
                 self.draft.pack_elements(literal)
+            }
+            // One element stands for all.
+            Some(Source::Init(init)) if self.held(value) != DType::F32 => {
+                let number = Tensor::<f64>::scalar(init.as_constant().unwrap_or(0.0), self.held(value));
+                let literal = number.to_literal(self.held(value)).map(|l| self.draft.pack_elements(&l));
+                let axes = shape.iter().map(|n| Axis::broadcast(*n)).collect();
+                return View { storage: literal.unwrap_or(super::storage::StorageId(0)), base: 0, axes };
             }
             Some(_) | None => {
                 self.pack(value, PackFormat::Raw { elements: shape.iter().product::<i64>() as u64 })

@@ -31,6 +31,7 @@ mod packs;
 mod pool;
 mod pool_grad;
 mod pool_indices;
+mod product;
 mod program;
 mod reduce;
 mod resize;
@@ -54,7 +55,7 @@ use layout::{Layout, sizes};
 use packs::PackKeys;
 use program::NotElementwise;
 use rectify_ir::graph::{Graph, Node, NodeId, Value};
-use rectify_ir::op::{Op, Source};
+use rectify_ir::op::Op;
 use rectify_ir::plan::{Algorithm, Plan};
 use rectify_ir::target::Target;
 use rectify_ir::{DType, types::ShapeDisplay};
@@ -79,14 +80,14 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Plan, LowerError> {
 
 /// As [`lower`], with a say in the algorithms.
 pub fn lower_with(graph: &Graph, target: &Target, policy: ConvPolicy) -> Result<Plan, LowerError> {
-    let params = graph.param_only();
+    let params = packed_parameters(graph);
     let order = order::order(graph, &params);
     for id in order.iter().filter(|id| !params.contains(id)) {
-        check_types(graph, &params, *id)?;
+        check_types(graph, *id)?;
     }
     // Parameters may be outputs too.
     for output in &graph.outputs {
-        check_types(graph, &params, output.value.node)?;
+        check_types(graph, output.value.node)?;
     }
     let lanes = i64::from(target.lanes);
     let layout = layout::decide(graph, &order, &params, lanes);
@@ -154,6 +155,7 @@ impl Lower<'_> {
             Op::ConvTranspose(a) => self.conv_transpose(id, a),
             Op::ConvWeightGrad { conv, kernel } => self.conv_weight_grad(id, conv, kernel),
             Op::Dense => self.dense(id),
+            Op::MatMul if self.is_plain_product(id) => self.plain_product(id),
             Op::MatMul => self.matmul(id),
             Op::Dropout { .. } | Op::Map if node.epilogue.is_none() => self.identity(id),
             Op::Unary(_)
@@ -319,9 +321,26 @@ fn held(dtype: DType) -> DType {
     }
 }
 
+/// The nodes that depend on parameters only and are evaluated while parameters are packed. Packs hold f32: what is
+/// computed from or to other elements is computed at run time, from parameters as they are.
+fn packed_parameters(graph: &Graph) -> HashSet<NodeId> {
+    let of_f32 = |v: &Value| held(graph.ty(*v).dtype) == DType::F32;
+    let mut packed = HashSet::new();
+    for id in graph.topo_order() {
+        let node = graph.node(id);
+        let derived = !node.operands.is_empty()
+            && node.operands.iter().all(|v| of_f32(v) && packed.contains(&v.node))
+            && node.types.iter().all(|ty| held(ty.dtype) == DType::F32);
+        if derived || matches!(node.op, Op::Param(_) | Op::Const(_)) {
+            packed.insert(id);
+        }
+    }
+    packed
+}
+
 /// Every size is a constant of at least 1 and within limits, and there are kernels for the elements.
-fn check_types(graph: &Graph, params: &HashSet<NodeId>, id: NodeId) -> Result<(), LowerError> {
-    let (node, result, is_param) = (graph.node(id), Value::from(id), params.contains(&id));
+fn check_types(graph: &Graph, id: NodeId) -> Result<(), LowerError> {
+    let node = graph.node(id);
     for ty in &node.types {
         let shape = ShapeDisplay(&ty.shape);
         if ty.shape.iter().any(|d| d.as_const().is_none()) {
@@ -331,20 +350,6 @@ fn check_types(graph: &Graph, params: &HashSet<NodeId>, id: NodeId) -> Result<()
     limits::check(graph, id)?;
     let operands = node.operands.iter().map(|v| graph.ty(*v).dtype);
     let foreign = node.types.iter().map(|t| t.dtype).chain(operands).find(|d| held(*d) != DType::F32);
-    // Parameters of other types are packed as the model gives them.
-    let packed = node.operands.iter().filter(|v| params.contains(&v.node)).chain(is_param.then_some(&result));
-    let computed = |v: &&Value| {
-        let given = matches!(graph.node(v.node).op, Op::Param(Source::Data(_)));
-        held(graph.ty(**v).dtype) != DType::F32 && !given
-    };
-    if let Some(value) = packed.clone().find(computed) {
-        let dtype = graph.ty(*value).dtype;
-        return Err(LowerError::ElementType {
-            node: label(graph, value.node),
-            op: "computed or large constants",
-            dtype,
-        });
-    }
     let inexact = |v: &&Value| match graph.node(v.node).op {
         Op::Const(c) => f64::from(c.0 as f32) != c.0 && !c.0.is_nan(),
         _ => false,
@@ -373,6 +378,7 @@ fn takes_any_element(op: &Op) -> bool {
         | Op::Select
         | Op::Cast { .. }
         | Op::Prelu { .. }
+        | Op::MatMul
         | Op::Reduce { .. }
         | Op::Concat { .. }
         | Op::Split { .. }
@@ -398,7 +404,6 @@ fn takes_any_element(op: &Op) -> bool {
         | Op::ConvTranspose(_)
         | Op::ConvWeightGrad { .. }
         | Op::Dense
-        | Op::MatMul
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
         | Op::InstanceNorm { .. }

@@ -5,7 +5,7 @@ use super::problem::Refusal;
 use super::tensor::RawTensor;
 use super::values::Known;
 use rectify_ir::op::Source;
-use rectify_ir::{Dim, TensorType, Value};
+use rectify_ir::{DType, Dim, TensorType, Value};
 use std::rc::Rc;
 
 /// Constants up to this size stand in the graph itself.
@@ -58,8 +58,10 @@ impl Importer<'_> {
             return Ok(value);
         }
         let ty = t.ty.clone();
+        // Weights are read from the file while they are packed; other elements are read as they are.
+        let weights = matches!(ty.dtype, DType::F32 | DType::F16 | DType::BF16 | DType::Bool);
         let literal = match (&t.raw, t.known.as_ref().and_then(Option::as_ref)) {
-            (Some(raw), _) if raw.bytes.len() <= INLINE_BYTES => Some(raw.to_literal()),
+            (Some(raw), _) if raw.bytes.len() <= INLINE_BYTES || !weights => Some(raw.to_literal()),
             (Some(_), _) => None,
             (None, Some(k)) => Some(k.to_literal().ok_or_else(|| {
                 Refusal::form(format!("the sizes that `{name}` holds are used as data of the network"))

@@ -21,7 +21,17 @@ pub fn binary(cx: &mut Cx<'_, '_>) -> Lowered {
 
 /// Base and exponent. Exponents of another type than the base are converted to it.
 pub fn pow(cx: &mut Cx<'_, '_>) -> Lowered {
-    let same = cx.ty(0)?.dtype == cx.ty(1)?.dtype;
+    let (base, exponent) = (cx.ty(0)?.dtype, cx.ty(1)?.dtype);
+    if base.is_int() && exponent.is_float() {
+        // A float, cut to the integers of the base.
+        let (x, e) = (cx.value(0)?, cx.value(1)?);
+        let (x, e) = (cx.cast(x, DType::F64)?, cx.cast(e, DType::F64)?);
+        let y = cx.binary(Binary::Pow, x, e)?;
+        let y = cx.cast(y, base)?;
+        cx.set(0, y);
+        return Ok(());
+    }
+    let same = base == exponent;
     let (x, e) = match cx.known_number(1)? {
         // One exponent for all elements.
         Some(e) if cx.ty(1)?.rank() <= cx.ty(0)?.rank() => {
@@ -34,7 +44,7 @@ pub fn pow(cx: &mut Cx<'_, '_>) -> Lowered {
                 cx.set(0, y);
                 return Ok(());
             }
-            if e == 0.5 {
+            if e == 0.5 && base.is_float() {
                 let y = cx.unary(Unary::Sqrt, x)?;
                 cx.set(0, y);
                 return Ok(());
