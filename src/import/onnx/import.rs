@@ -165,8 +165,6 @@ impl<'m> Importer<'m> {
                 }
             }
         }
-        // Where values are asked for, an empty input may be one of those.
-        if self.problems.is_empty() {}
         if graph.output.is_empty() {
             self.malformed("the graph has no outputs".into());
         }
