@@ -237,6 +237,8 @@ fn elements_that_are_not_f32() {
         ("a: f64[3, 4, 5], b: f64[5, 2]", "matmul(a, b) |> relu"),
         ("a: i32[4, 5], b: i32[3, 5, 2]", "matmul(a, b) + 1"),
         ("a: f32[4], b: f32[2, 4, 1]", "matmul(a, b)"),
+        ("a: f32[1, 4], b: f32[2, 4, 1]", "matmul(a, b)"),
+        ("a: f32[2, 3, 40], b: f32[2, 40, 1]", "matmul(a, b) |> relu"),
         ("a: f32[5], b: f32[3, 2, 5, 7]", "matmul(a, b) |> relu"),
         ("a: f32[3, 2, 5], b: f32[5]", "matmul(a, b) |> relu"),
         ("c: bool[3, 4]", "select(reduce_max(c, axes: [1]), cast(reduce_min(c, axes: [1]), to: f32), 2)"),

@@ -15,7 +15,8 @@ impl Lower<'_> {
         let node = self.graph.node(id);
         let [a, b] = [0, 1].map(|i| sizes(self.graph, node.operands[i]));
         let batches = |s: &[i64]| s.len() > 2 && s[..s.len() - 2].iter().any(|n| *n != 1);
-        (a.len() == 1 && batches(&b)) || self.held(id.into()) != DType::F32
+        let column = b.len() == 1 || b.last() == Some(&1);
+        (batches(&b) && (a.len() == 1 || column)) || self.held(id.into()) != DType::F32
     }
 
     pub(super) fn plain_product(&mut self, id: NodeId) -> Result<(), LowerError> {
