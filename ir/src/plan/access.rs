@@ -267,9 +267,8 @@ fn is_cheaper_spread(runs: &[Run], extent: i64, far: i64) -> bool {
 
 /// Sorts runs and joins those that touch.
 fn normalise(mut runs: Vec<Run>) -> Vec<Run> {
-    if !runs.is_sorted() {
-        runs.sort_unstable();
-    }
+    // Repetitions of sorted runs, which the stable sort merges.
+    runs.sort();
     let mut joined: Vec<Run> = Vec::with_capacity(runs.len());
     for (start, end) in runs {
         match joined.last_mut() {
