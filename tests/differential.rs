@@ -3,6 +3,7 @@
 
 use rectify::compare::Comparison;
 use rectify::{Bindings, Model, Tensor, pass_names};
+use rectify_ir::DType;
 use rectify_ir::bind::bind;
 use rectify_ir::graph::{Graph, Output, Value};
 use rectify_ir::op::{Binary, Op, ReduceKind};
@@ -75,6 +76,69 @@ fn every_prefix_of_the_passes_agrees_with_the_interpreter() {
             check(seed, None, Some(pass));
         }
     }
+}
+
+/// Models of integers, of places that are known at run time alone, and of orders.
+const INDEXED: [(&str, &str); 9] = [
+    ("x: f32[6, 5, 9], i: i64[2, 3]", "gather(x, i - 8) |> relu"),
+    ("x: f32[2, 12, 7, 7], i: i32[5]", "x |> conv(16, kernel: 3) as c |> gather(i, axis: 1) |> tanh"),
+    ("x: f32[4, 20], i: i64[4, 9]", "gather_elements(x * 2, i, axis: 1) + 1"),
+    ("x: f32[3, 8, 6], i: i64[3, 11, 2]", "gather_nd(x, i - 9, batch: 1)"),
+    ("x: f32[20, 6], i: i64[40, 1], u: f32[40, 6]", "scatter_nd(x, i, u, reduction: add) |> relu"),
+    ("x: i64[9, 20], i: i32[9, 33], u: i64[9, 33]", "scatter_elements(x, i, u, axis: 1, reduction: max)"),
+    (
+        "x: f32[5, 70]",
+        "let i = arg_sort(x |> round, axis: 1, count: 9, descending: true)\ngather_elements(x, i, axis: 1)",
+    ),
+    (
+        "x: f32[3, 21, 8]",
+        "cast(arg_max(x, axis: 1), to: f32) * 2 + cast(arg_min(x, axis: 1, last: true), to: f32)",
+    ),
+    ("x: i64[4, 25]", "let s = cumsum(x - 8, axis: 1, reverse: true)\nselect(less(s, 0), s / 3, pow(s, 2))"),
+];
+
+#[test]
+fn places_and_integers_agree_with_the_interpreter_at_every_level() {
+    let mut ran = 0;
+    for (seed, (inputs, body)) in INDEXED.iter().enumerate() {
+        let model =
+            Model::parse(&format!("model m({inputs}) {{\n{body}\n}}")).unwrap_or_else(|e| panic!("{e}"));
+        let graph = model.graph();
+        let given = random_inputs::<f32>(graph, &Bindings::new(), seed as u64);
+        let tensors: Vec<(String, Tensor)> = graph
+            .inputs()
+            .iter()
+            .map(|id| {
+                let (name, dtype) =
+                    (graph.node(*id).name.as_deref().unwrap_or_default(), graph.ty((*id).into()).dtype);
+                let (t, shape) = (&given[name], given[name].shape.clone());
+                let ints = || t.to_f64().into_iter().map(|v| v as i64);
+                let tensor = match dtype {
+                    DType::F32 => Tensor::new(shape, t.floats().expect("floats").to_vec()),
+                    DType::I32 => Tensor::new(shape, ints().map(|v| v as i32).collect::<Vec<_>>()),
+                    _ => Tensor::new(shape, ints().collect::<Vec<_>>()),
+                };
+                (name.to_string(), tensor.expect("a tensor"))
+            })
+            .collect();
+        let views: Vec<_> = tensors.iter().map(|(name, t)| (name.as_str(), t.view())).collect();
+        for level in LEVELS {
+            let compiled = match model.compiler().threads(2).target(level.parse().expect("a level")).compile()
+            {
+                Ok(compiled) => compiled,
+                Err(error) if error.to_string().contains("this machine") => continue,
+                Err(error) => panic!("{body}, {level}: {error}"),
+            };
+            let (got, want) =
+                (compiled.run(&views).expect("a run"), compiled.reference(&views).expect("a reference"));
+            for ((name, got), (_, want)) in got.iter().zip(want.iter()) {
+                let comparison = Comparison::new(got, want, Default::default());
+                assert!(comparison.agrees(), "{body}, {level}, {name}: {comparison}");
+            }
+            ran += 1;
+        }
+    }
+    assert!(ran >= 2 * INDEXED.len() || !cfg!(target_arch = "x86_64"), "{ran}");
 }
 
 /// The graph with the gradients of the sum of its first output as further outputs.
