@@ -3,6 +3,8 @@
 use rectify::train::{Loss, Method, Optimiser, Trainer};
 use rectify::{Model, Tensor};
 use rectify_ir::interp::{self, Tensors};
+use rectify_ir::kernel::Descriptor;
+use rectify_ir::plan::Algorithm;
 use rectify_passes::training::{Recipe, training_step};
 
 /// Convolutions, PReLU of two sharings, a batch norm, both kinds of pooling and a residual add.
@@ -146,6 +148,30 @@ fn threads_and_seeds() {
     let one = after(1, 3);
     assert!(one == after(2, 3) && one == after(3, 3));
     assert!(one != after(1, 4));
+}
+
+/// Products in the transformed domain are summed slice by slice, whoever computes them.
+#[test]
+fn minimal_filtering_has_the_same_bits_for_every_number_of_threads() {
+    let text = "model net(x: f32[N, 3, 24, 20]) -> (y: f32[N, 4]) {
+        x |> conv(32, kernel: 3, pad: 1) as a |> prelu as a |> conv(32, kernel: 3, pad: 1) as b |> prelu as b
+          |> max_pool(kernel: 2) |> conv(64, kernel: 3, pad: 1) as c |> prelu as c
+          |> global_avg_pool |> flatten |> dense(4) as head
+    }";
+    let model = Model::parse(text).unwrap();
+    let (x, labels) = batch([8, 3, 24, 20], 4);
+    let after = |threads| {
+        let compiler = model.compiler().seed(2).threads(threads).convolutions(Algorithm::WinogradF4);
+        let mut trainer = Trainer::new(&compiler, &method(CLASSES, MOMENTUM), x.shape()).unwrap();
+        let is_gradient = |k: &&Descriptor| matches!(k, Descriptor::WinogradGradient(_));
+        assert!(trainer.plan().kernels.iter().any(|k| is_gradient(&k)));
+        for _ in 0..3 {
+            trainer.step(x.view(), labels.view(), 0.05).unwrap();
+        }
+        parameters(&trainer)
+    };
+    let one = after(1);
+    assert!(one == after(2) && one == after(3));
 }
 
 #[test]
