@@ -66,7 +66,7 @@ fn killed_at_any_moment_and_resumed_a_run_ends_the_same() {
     // A plateau and its memory are among what has to come back.
     let options = [
         "--epochs",
-        "12",
+        "60",
         "--checkpoint-every",
         "4",
         "--schedule",

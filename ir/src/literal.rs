@@ -60,8 +60,33 @@ impl Literal {
         })
     }
 
+    /// Element `index` as [`get_f64`](Self::get_f64), rounded; an `f32` keeps its bits, those of signalling NaNs included. `None` past
+    /// the end.
+    pub fn get_f32(&self, index: usize) -> Option<f32> {
+        if self.dtype != DType::F32 {
+            return self.get_f64(index).map(|v| v as f32);
+        }
+        let bytes = self.bytes.get(index.checked_mul(4)?..)?.first_chunk()?;
+        Some(f32::from_le_bytes(*bytes))
+    }
+
     /// All elements as floats.
     pub fn to_f64(&self) -> Vec<f64> {
         (0..self.elements()).filter_map(|i| self.get_f64(i)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_precision_keeps_its_bits() {
+        let signalling = f32::from_bits(0x7f80_0001);
+        let literal = Literal::f32(&[2], &[1.5, signalling]).unwrap();
+        assert_eq!(literal.get_f32(0), Some(1.5));
+        assert_eq!(literal.get_f32(1).map(f32::to_bits), Some(0x7f80_0001));
+        assert_eq!(literal.get_f32(2), None);
+        assert_eq!(Literal::i64(&[1], &[-3]).unwrap().get_f32(0), Some(-3.0));
     }
 }

@@ -197,8 +197,7 @@ fn fill(
                 }),
                 PackSource::Literal(literal) => {
                     for (piece, source) in pieces {
-                        let values: Vec<f32> =
-                            source.map(|i| literal.get_f64(i).unwrap_or(0.0) as f32).collect();
+                        let values: Vec<f32> = source.map(|i| literal.get_f32(i).unwrap_or(0.0)).collect();
                         piece::pack(&pack.format, *group, piece, &values, packed);
                     }
                     Ok(())

@@ -105,7 +105,7 @@ impl Parameters {
             },
             Some(Source::Data(literal)) => {
                 for (i, value) in out.iter_mut().enumerate() {
-                    *value = literal.get_f64(start + i).unwrap_or(0.0) as f32;
+                    *value = literal.get_f32(start + i).unwrap_or(0.0);
                 }
                 Ok(())
             }
