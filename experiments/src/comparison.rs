@@ -36,7 +36,8 @@ pub struct Comparison {
     pub rows: Vec<Row>,
 }
 
-/// Carries a study out. `tell` hears of each run that begins.
+/// Carries a study out: first every arm's best rate, then seed by seed, so that what is there at any time is paired. `tell` hears of
+/// each run that begins.
 pub fn compare(study: &Study, bench: &Bench<'_>, tell: &mut dyn FnMut(&str)) -> Result<Comparison, Error> {
     let mut grid = Vec::new();
     let mut rows = Vec::new();
@@ -56,12 +57,13 @@ pub fn compare(study: &Study, bench: &Bench<'_>, tell: &mut dyn FnMut(&str)) -> 
             grid.push(row);
         }
         let rate = best.map_or(0.0, |(_, rate)| rate);
-        let mut outcomes = Vec::new();
-        for seed in study.seeds.clone() {
-            tell(&format!("{}: {} at {rate}, seed {seed}", study.name, arm.name));
-            outcomes.push(bench.outcome(study, arm, rate, seed)?);
+        rows.push(Row { arm: arm.name.clone(), rate, outcomes: Vec::new() });
+    }
+    for seed in study.seeds.clone() {
+        for (arm, row) in study.arms.iter().zip(&mut rows) {
+            tell(&format!("{}: {} at {}, seed {seed}", study.name, arm.name, row.rate));
+            row.outcomes.push(bench.outcome(study, arm, row.rate, seed)?);
         }
-        rows.push(Row { arm: arm.name.clone(), rate, outcomes });
     }
     Ok(Comparison { grid, rows })
 }

@@ -26,6 +26,9 @@ struct Args {
     /// Fewer seeds and shorter runs
     #[arg(long)]
     quick: bool,
+    /// Seeds of the comparison, the first so many; all that the study has by default
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: Option<u64>,
     /// Threads; all cores by default
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -64,10 +67,16 @@ fn run(args: &Args) -> Result<(), Error> {
     let bench = Bench { spec: &spec, folder: &folder, threads };
     let begun = Instant::now();
     let mut tell = |what: &str| eprintln!("{:7.0} s  {what}", begun.elapsed().as_secs_f64());
-    let studies = match args.study {
+    let mut studies = match args.study {
         Which::Depth => Depth::ALL.map(|d| study::depth(d, effort)).to_vec(),
         Which::Rectifiers => vec![study::rectifiers(effort)],
     };
+    if let Some(count) = args.seeds {
+        for study in &mut studies {
+            let few = study.seeds.start.saturating_add(count).min(study.seeds.end);
+            study.seeds.end = few;
+        }
+    }
     for study in studies {
         let foretold = foretell::foretell(&study, &spec)?;
         let found = compare(&study, &bench, &mut tell)?;

@@ -54,7 +54,7 @@ pub fn depth(depth: Depth, effort: Effort) -> Study {
     let (search, seeds) = effort.seeds();
     let arm = |init: Init| Arm { name: init.name().into(), model: depth.model(init) };
     let settings =
-        Settings { length: Length::Steps(effort.of(600, 120)), schedule: Schedule::Constant, ..settings() };
+        Settings { length: Length::Steps(effort.of(400, 120)), schedule: Schedule::Constant, ..settings() };
     Study {
         name: depth.name().into(),
         arms: Init::ALL.map(arm).into(),
@@ -70,7 +70,7 @@ pub fn rectifiers(effort: Effort) -> Study {
     let (search, seeds) = effort.seeds();
     let arm = |r: Rectifier| Arm { name: r.name().into(), model: small14(r) };
     let settings = Settings {
-        length: Length::Steps(effort.of(2500, 250)),
+        length: Length::Steps(effort.of(1200, 250)),
         schedule: Schedule::Cosine { end: 0.0 },
         warmup: 50,
         augmentation: Augmentation { flip: true, crop: 2, ..settings().augmentation },
