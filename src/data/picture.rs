@@ -1,7 +1,13 @@
 //! Pictures as tensors and tensors as pictures.
 
 use super::{DataError, Want, io_message};
-use image::{DynamicImage, ImageReader, Limits, imageops::FilterType};
+use image::codecs::jpeg::{JpegDecoder, JpegEncoder};
+use image::codecs::png::{PngDecoder, PngEncoder};
+use image::error::ImageFormatHint;
+use image::imageops::{self, FilterType};
+use image::{
+    ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat, ImageResult, Limits, RgbImage,
+};
 use rectify_ir::DType;
 use rectify_runtime::{Tensor, TensorView};
 use std::io::Cursor;
@@ -166,50 +172,75 @@ fn per_channel(values: &[f32], channels: usize) -> Option<Vec<f32>> {
     }
 }
 
-pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
+/// Grey pictures have three equal channels; transparency is left out.
+pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<RgbImage, DataError> {
+    let source = Cursor::new(bytes);
+    // The decoders by name: the crate's general reader brings conversions of every format to every other into the program.
+    let decoded = image::guess_format(bytes).and_then(|format| match format {
+        ImageFormat::Png => PngDecoder::with_limits(source, limits()).and_then(rgb),
+        ImageFormat::Jpeg => JpegDecoder::new(source).and_then(rgb),
+        other => Err(ImageError::Unsupported(ImageFormatHint::Exact(other).into())),
+    });
+    decoded.map_err(|e| DataError::new(path, format!("not a readable picture: {e}")).at(0))
+}
+
+fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_DECODED_BYTES);
-    let mut reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|e| DataError::new(path, io_message(&e)))?;
-    reader.limits(limits);
-    reader.decode().map_err(|e| DataError::new(path, format!("not a readable picture: {e}")).at(0))
+    limits
 }
 
-fn sized(
-    picture: DynamicImage,
-    resize: Option<Resize>,
-    height: Option<usize>,
-    width: Option<usize>,
-) -> DynamicImage {
+fn rgb(mut decoder: impl ImageDecoder) -> ImageResult<RgbImage> {
+    let mut limits = limits();
+    limits.reserve(decoder.total_bytes())?;
+    decoder.set_limits(limits)?;
+    let (width, height) = decoder.dimensions();
+    let color = decoder.color_type();
+    let mut raw = vec![0; decoder.total_bytes() as usize];
+    decoder.read_image(&mut raw)?;
+    let channels = usize::from(color.channel_count());
+    if usize::from(color.bytes_per_pixel()) == 2 * channels {
+        // 257 = 65535 / 255.
+        let byte = |v: u16| (v / 257 + u16::from(v % 257 > 128)) as u8;
+        raw = raw.chunks_exact(2).map(|v| byte(u16::from_ne_bytes([v[0], v[1]]))).collect();
+    }
+    let pixels =
+        raw.chunks_exact(channels).flat_map(|p| if channels < 3 { [p[0]; 3] } else { [p[0], p[1], p[2]] });
+    RgbImage::from_raw(width, height, pixels.collect()).ok_or_else(|| {
+        ImageError::Limits(image::error::LimitError::from_kind(image::error::LimitErrorKind::DimensionError))
+    })
+}
+
+fn sized(picture: RgbImage, resize: Option<Resize>, height: Option<usize>, width: Option<usize>) -> RgbImage {
     match resize {
         None => picture,
-        Some(Resize::Exact { width, height }) => picture.resize_exact(width, height, FilterType::Triangle),
+        Some(Resize::Exact { width, height }) => {
+            imageops::resize(&picture, width, height, FilterType::Triangle)
+        }
         Some(Resize::Shorter(side)) => {
             let (w, h) = (u64::from(picture.width()), u64::from(picture.height()));
             let scaled = |v: u64| {
                 ((v * u64::from(side) + w.min(h) / 2) / w.min(h).max(1)).clamp(1, MAX_SIDE.into()) as u32
             };
-            let picture = picture.resize_exact(scaled(w), scaled(h), FilterType::Triangle);
+            let picture = imageops::resize(&picture, scaled(w), scaled(h), FilterType::Triangle);
             let cut = |have: u32, want: Option<usize>| {
                 want.and_then(|w| u32::try_from(w).ok()).map_or(have, |w| w.min(have))
             };
             let (w, h) = (cut(picture.width(), width), cut(picture.height(), height));
-            picture.crop_imm((picture.width() - w) / 2, (picture.height() - h) / 2, w, h)
+            let (left, top) = ((picture.width() - w) / 2, (picture.height() - h) / 2);
+            imageops::crop_imm(&picture, left, top, w, h).to_image()
         }
     }
 }
 
 /// Pixels of each channel as 0 to 255; one channel is the luma of ITU-R BT.601, as in JPEG.
-pub(super) fn planes(picture: &DynamicImage, channels: usize) -> Vec<Vec<f32>> {
-    let rgb = picture.to_rgb8();
-    let pixels = rgb.pixels();
+pub(super) fn planes(picture: &RgbImage, channels: usize) -> Vec<Vec<f32>> {
     if channels == 1 {
-        return vec![pixels.map(|p| luma(p.0)).collect()];
+        return vec![picture.pixels().map(|p| luma(p.0)).collect()];
     }
-    (0..channels).map(|c| rgb.pixels().map(|p| f32::from(p.0[c])).collect()).collect()
+    (0..channels).map(|c| picture.pixels().map(|p| f32::from(p.0[c])).collect()).collect()
 }
 
 /// Grey pixels stay exact: the weights are whole thousandths that sum to one.
@@ -240,21 +271,22 @@ pub fn write_picture(path: &Path, tensor: TensorView<'_>) -> Result<(), DataErro
     let pixels = height * width;
     let (w, h) = (u32::try_from(width), u32::try_from(height));
     let (Ok(w), Ok(h)) = (w, h) else { return Err(fail("the picture is too large".into())) };
-    let picture = if classes {
+    let (bytes, color): (Vec<u8>, _) = if classes {
         let class = |i: usize| if channels == 1 { values[i] as usize } else { greatest(&values, pixels, i) };
-        let bytes = (0..pixels).flat_map(|i| colour(class(i), channels)).collect();
-        image::RgbImage::from_raw(w, h, bytes).map(DynamicImage::ImageRgb8)
+        ((0..pixels).flat_map(|i| colour(class(i), channels)).collect(), ExtendedColorType::Rgb8)
     } else {
-        let bytes =
-            (0..pixels * channels).map(|i| byte(values[i % channels * pixels + i / channels])).collect();
-        if channels == 1 {
-            image::GrayImage::from_raw(w, h, bytes).map(DynamicImage::ImageLuma8)
-        } else {
-            image::RgbImage::from_raw(w, h, bytes).map(DynamicImage::ImageRgb8)
-        }
+        let value = |i: usize| byte(values[i % channels * pixels + i / channels]);
+        let color = if channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+        ((0..pixels * channels).map(value).collect(), color)
     };
-    let picture = picture.ok_or_else(|| fail("the picture is too large".into()))?;
-    picture.save(path).map_err(|e| fail(e.to_string()))
+    let mut file = Vec::new();
+    match super::ending(path).as_str() {
+        "png" => PngEncoder::new(&mut file).write_image(&bytes, w, h, color),
+        "jpg" | "jpeg" => JpegEncoder::new(&mut file).write_image(&bytes, w, h, color),
+        _ => return Err(fail("is no name of a picture".into()).help("known are .png, .jpg and .jpeg")),
+    }
+    .map_err(|e| fail(e.to_string()))?;
+    std::fs::write(path, file).map_err(|e| fail(io_message(&e)))
 }
 
 /// The channel with the greatest value at a pixel; the first of equal ones.
@@ -286,6 +318,37 @@ fn colour(class: usize, classes: usize) -> [u8; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pictures_of_every_kind_are_read_as_the_general_reader_does() {
+        use image::{DynamicImage, GrayAlphaImage, ImageBuffer};
+        let sample = |i: u32| (i * 7919 % 65536) as u16;
+        let deep = (0..12 * 5 * 4).map(sample).collect();
+        let deep = DynamicImage::ImageRgba16(ImageBuffer::from_raw(12, 5, deep).unwrap());
+        let grey = GrayAlphaImage::from_fn(12, 5, |x, y| image::LumaA([(x * 20 + y) as u8, 100])).into();
+        let kinds = [
+            deep.to_rgb16().into(),
+            deep.to_luma16().into(),
+            deep.to_luma8().into(),
+            deep.to_rgb8().into(),
+            grey,
+            deep,
+        ];
+        for (picture, format) in kinds.iter().flat_map(|k| [(k, ImageFormat::Png), (k, ImageFormat::Jpeg)]) {
+            let mut file = Cursor::new(Vec::new());
+            // JPEG holds eight bits and no transparency.
+            if picture.write_to(&mut file, format).is_err() {
+                assert_eq!(format, ImageFormat::Jpeg);
+                continue;
+            }
+            let file = file.into_inner();
+            let general = image::load_from_memory(&file).unwrap().to_rgb8();
+            assert_eq!(decode(Path::new("p"), &file).unwrap(), general, "{:?} {format:?}", picture.color());
+            assert!(decode(Path::new("p"), &file[..file.len() / 2]).is_err());
+        }
+        let error = decode(Path::new("p"), b"GIF89a\x01\0\x01\0\0\0\0;").unwrap_err();
+        assert!(error.to_string().contains("not a readable picture"), "{error}");
+    }
 
     #[test]
     fn scores_become_colours_of_classes() {
