@@ -72,13 +72,46 @@ impl Literal {
 
     /// All elements as floats.
     pub fn to_f64(&self) -> Vec<f64> {
-        (0..self.elements()).filter_map(|i| self.get_f64(i)).collect()
+        match self.as_f32() {
+            Some(values) => values.map(f64::from).collect(),
+            None => (0..self.elements()).filter_map(|i| self.get_f64(i)).collect(),
+        }
+    }
+
+    /// All elements, if they are `f32`.
+    pub fn as_f32(&self) -> Option<impl ExactSizeIterator<Item = f32>> {
+        let (words, _) = self.bytes.as_chunks();
+        (self.dtype == DType::F32).then(|| words.iter().map(|word| f32::from_le_bytes(*word)))
+    }
+
+    /// The least and the greatest element as floats. `None` without elements or where one is NaN.
+    pub fn range(&self) -> Option<(f64, f64)> {
+        let wider = |(low, high): (f64, f64), v: f64| (low.min(v), high.max(v));
+        let none = (f64::INFINITY, f64::NEG_INFINITY);
+        let (range, is_nan) = match self.as_f32() {
+            Some(values) => values
+                .fold((none, false), |(range, is_nan), v| (wider(range, f64::from(v)), is_nan || v.is_nan())),
+            None => {
+                let values = (0..self.elements()).filter_map(|i| self.get_f64(i));
+                values.fold((none, false), |(range, is_nan), v| (wider(range, v), is_nan || v.is_nan()))
+            }
+        };
+        (!is_nan && self.elements() > 0).then_some(range)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_know_no_nan_and_no_emptiness() {
+        assert_eq!(Literal::f32(&[3], &[2.0, -1.5, 0.0]).unwrap().range(), Some((-1.5, 2.0)));
+        assert_eq!(Literal::i64(&[2], &[7, -3]).unwrap().range(), Some((-3.0, 7.0)));
+        assert_eq!(Literal::f32(&[2], &[1.0, f32::NAN]).unwrap().range(), None);
+        assert_eq!(Literal::f32(&[0], &[]).unwrap().range(), None);
+        assert_eq!(Literal::f32(&[2], &[1.0, f32::NAN]).unwrap().to_f64()[0], 1.0);
+    }
 
     #[test]
     fn single_precision_keeps_its_bits() {

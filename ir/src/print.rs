@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 use crate::dim::DimFacts;
 use crate::dtype::DType;
-use crate::graph::{EpArg, Graph, Node, NodeId, Provenance, Value};
+use crate::graph::{EpArg, Graph, Node, NodeId, NodeSet, Provenance, Value};
 use crate::literal::Literal;
 use crate::op::{AttrValue, Op, OperandKind, Source};
 use crate::scalar::Scalar;
@@ -33,16 +33,21 @@ struct Printer<'g> {
     /// Names of inputs, which numbers must not meet.
     inputs: HashSet<&'g str>,
     /// Nodes that are written as `param @name`.
-    params: HashSet<NodeId>,
+    params: NodeSet,
     /// Constants that are written where they are used.
-    inline: HashSet<NodeId>,
+    inline: NodeSet,
 }
 
 impl<'g> Printer<'g> {
     fn new(graph: &'g Graph) -> Printer<'g> {
         let inputs = graph.inputs().iter().filter_map(|input| graph.node(*input).name.as_deref()).collect();
-        let mut printer =
-            Printer { graph, out: String::new(), inputs, params: HashSet::new(), inline: HashSet::new() };
+        let mut printer = Printer {
+            graph,
+            out: String::new(),
+            inputs,
+            params: NodeSet::default(),
+            inline: NodeSet::default(),
+        };
         let constant = graph.param_only();
         let mut names = HashSet::new();
         // Sources have the first right to their names.

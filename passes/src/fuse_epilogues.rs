@@ -9,10 +9,10 @@
 use crate::edit::provenance;
 use crate::log::{Reason, Recorder, label};
 use rectify_ir::DType;
-use rectify_ir::graph::{EpArg, EpStep, Epilogue, Graph, Node, NodeId, Value};
+use rectify_ir::graph::{EpArg, EpStep, Epilogue, Graph, Node, NodeId, NodeSet, Value};
 use rectify_ir::op::Op;
 use rectify_ir::types::TensorType;
-use std::collections::{HashMap, HashSet};
+use rustc_hash::FxHashMap;
 
 /// Longest epilogue that the kernels take.
 pub const MAX_STEPS: usize = 16;
@@ -25,8 +25,8 @@ pub(crate) fn fuse_epilogues(graph: &mut Graph, recorder: &mut Recorder) {
     let mut fusion = Fusion {
         place: order.iter().enumerate().map(|(i, n)| (*n, i)).collect(),
         params: graph.param_only(),
-        gone: HashSet::new(),
-        absorbed: HashSet::new(),
+        gone: NodeSet::default(),
+        absorbed: NodeSet::default(),
         refused: Vec::new(),
         graph,
         recorder,
@@ -110,12 +110,12 @@ struct Fusion<'a> {
     graph: &'a mut Graph,
     recorder: &'a mut Recorder,
     /// Position in topological order; stays right, as a fused node takes the place of its last part.
-    place: HashMap<NodeId, usize>,
-    params: HashSet<NodeId>,
+    place: FxHashMap<NodeId, usize>,
+    params: NodeSet,
     /// Nodes that are part of a fused one. They are removed at the end.
-    gone: HashSet<NodeId>,
+    gone: NodeSet,
     /// Elementwise nodes that are part of an operation other than a map.
-    absorbed: HashSet<NodeId>,
+    absorbed: NodeSet,
     /// Rule, node, its label, reason.
     refused: Vec<(String, NodeId, String, Reason)>,
 }
@@ -132,7 +132,7 @@ struct Region {
     /// Length of `steps` and `operands` when last a single value came out.
     whole: (usize, usize),
     /// Nodes known to depend on the root, or not to.
-    depends: HashMap<NodeId, bool>,
+    depends: FxHashMap<NodeId, bool>,
 }
 
 impl Fusion<'_> {
@@ -153,8 +153,15 @@ impl Fusion<'_> {
         } else {
             root.into()
         };
-        let mut region =
-            Region { root, acc, ty, steps: vec![], operands: vec![], whole: (0, 0), depends: HashMap::new() };
+        let mut region = Region {
+            root,
+            acc,
+            ty,
+            steps: vec![],
+            operands: vec![],
+            whole: (0, 0),
+            depends: FxHashMap::default(),
+        };
         if kind == Root::Elementwise {
             if let Err(reason) = self.join(&mut region, root) {
                 return self.refuse(&region, root, reason);

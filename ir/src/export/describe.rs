@@ -1,9 +1,8 @@
 //! Words for nodes, shared by the drawings.
 
-use crate::graph::{EpArg, Graph, Node, NodeId};
+use crate::graph::{EpArg, Graph, Node, NodeId, NodeSet};
 use crate::op::Op;
 use crate::types::TensorType;
-use std::collections::HashSet;
 use std::fmt::Write;
 
 /// The operation with what its epilogue adds: `conv + prelu`.
@@ -51,7 +50,7 @@ pub fn count(n: u64) -> String {
 pub fn param_operands<'g>(
     graph: &'g Graph,
     node: &Node,
-    param_only: &HashSet<NodeId>,
+    param_only: &NodeSet,
 ) -> Vec<(String, String, &'g TensorType)> {
     let mut list = Vec::new();
     for (i, value) in node.operands.iter().enumerate() {
@@ -71,7 +70,7 @@ pub fn param_operands<'g>(
 }
 
 /// Everything there is to say of a node, line by line.
-pub fn details(graph: &Graph, id: NodeId, param_only: &HashSet<NodeId>) -> String {
+pub fn details(graph: &Graph, id: NodeId, param_only: &NodeSet) -> String {
     let node = graph.node(id);
     let mut text = format!("{id}");
     if let Some(name) = &node.name {

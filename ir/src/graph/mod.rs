@@ -12,9 +12,9 @@ use crate::op::{Op, Source};
 use crate::types::TensorType;
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
-use petgraph::visit::EdgeRef;
+use petgraph::visit::{EdgeRef, NodeIndexable};
+use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
 use std::sync::Arc;
 
 /// More nodes than any model needs; a limit against hostile files.
@@ -39,6 +39,9 @@ impl Stage {
         }
     }
 }
+
+/// Nodes of one graph. Its hashes are quick and no defence: the numbers of nodes are not a stranger's to choose.
+pub type NodeSet = FxHashSet<NodeId>;
 
 /// A named result of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -247,19 +250,20 @@ impl Graph {
     /// In a cyclic graph (which `verify` refuses) nodes of a cycle come in some order.
     pub fn topo_order(&self) -> Vec<NodeId> {
         let mut order = Vec::with_capacity(self.len());
-        let mut seen = HashSet::with_capacity(self.len());
+        let mut seen = vec![false; self.nodes.node_bound()];
+        let mut first_visit = |node: NodeId| !std::mem::replace(&mut seen[node.index()], true);
         let roots = self.inputs.iter().copied().chain(self.outputs.iter().map(|o| o.value.node));
         for root in roots.chain(self.node_ids()) {
             // Each entry: a node and how many of its operands were visited.
             let mut stack = vec![(root, 0)];
-            if !seen.insert(root) {
+            if !first_visit(root) {
                 continue;
             }
             while let Some((node, next)) = stack.pop() {
                 match self.node(node).operands.get(next) {
                     Some(operand) => {
                         stack.push((node, next + 1));
-                        if seen.insert(operand.node) {
+                        if first_visit(operand.node) {
                             stack.push((operand.node, 0));
                         }
                     }
@@ -272,21 +276,22 @@ impl Graph {
 
     /// Removes nodes that no output needs; inputs stay. Returns how many went.
     pub fn remove_dead(&mut self) -> usize {
-        let mut live: HashSet<NodeId> = self.inputs.iter().copied().collect();
+        let mut live = vec![false; self.nodes.node_bound()];
         let mut stack: Vec<_> = self.outputs.iter().map(|o| o.value.node).collect();
         while let Some(node) = stack.pop() {
-            if live.insert(node) {
+            if !std::mem::replace(&mut live[node.index()], true) {
                 stack.extend(self.node(node).operands.iter().map(|v| v.node));
             }
         }
+        self.inputs.iter().for_each(|input| live[input.index()] = true);
         let before = self.len();
-        self.nodes.retain_nodes(|_, i| live.contains(&id(i)));
+        self.nodes.retain_nodes(|_, i| live[i.index()]);
         before - self.len()
     }
 
     /// Nodes whose value depends on parameters and constants only (parameters and constants themselves too).
-    pub fn param_only(&self) -> HashSet<NodeId> {
-        let mut set = HashSet::new();
+    pub fn param_only(&self) -> NodeSet {
+        let mut set = NodeSet::default();
         for node in self.topo_order() {
             let n = self.node(node);
             let constant = match n.op {
@@ -315,7 +320,7 @@ impl Graph {
             facts: self.facts.clone(),
             ..Graph::default()
         };
-        let mut map = std::collections::HashMap::new();
+        let mut map = rustc_hash::FxHashMap::default();
         for old in self.topo_order() {
             let mut node = self.node(old).clone();
             for v in &mut node.operands {

@@ -74,7 +74,10 @@ impl<T: Float> Tensor<T> {
         let n = literal.elements();
         let data = match literal.dtype {
             DType::Bool => Data::Bool((0..n).map(|i| bits(i) != 0).collect()),
-            t if t.is_float() => Data::Float(literal.to_f64().into_iter().map(T::from_f64).collect()),
+            t if t.is_float() => Data::Float(match literal.as_f32() {
+                Some(values) => values.map(|v| T::from_f64(f64::from(v))).collect(),
+                None => literal.to_f64().into_iter().map(T::from_f64).collect(),
+            }),
             _ => Data::Int((0..n).map(bits).collect()),
         };
         Tensor { shape: literal.shape.clone(), data }
@@ -82,21 +85,23 @@ impl<T: Float> Tensor<T> {
 
     /// The values as a literal of type `dtype`. `None` if the elements are of another kind.
     pub fn to_literal(&self, dtype: DType) -> Option<Literal> {
-        let wide = |v: &i64| v.to_le_bytes()[..dtype.size_bytes()].to_vec();
-        let bytes: Vec<u8> = match &self.data {
-            Data::Float(v) => v
-                .iter()
-                .map(|x| x.to_f64())
-                .flat_map(|x| match dtype {
-                    DType::F32 => (x as f32).to_le_bytes().to_vec(),
-                    DType::F64 => x.to_le_bytes().to_vec(),
-                    DType::F16 => half::f16::from_f64(x).to_le_bytes().to_vec(),
-                    _ => half::bf16::from_f64(x).to_le_bytes().to_vec(),
-                })
-                .collect(),
-            Data::Int(v) => v.iter().flat_map(wide).collect(),
-            Data::Bool(v) => v.iter().map(|b| u8::from(*b)).collect(),
-        };
+        let mut bytes = Vec::with_capacity(self.data.len() * dtype.size_bytes());
+        match &self.data {
+            Data::Float(v) => {
+                for x in v.iter().map(|x| x.to_f64()) {
+                    match dtype {
+                        DType::F32 => bytes.extend_from_slice(&(x as f32).to_le_bytes()),
+                        DType::F64 => bytes.extend_from_slice(&x.to_le_bytes()),
+                        DType::F16 => bytes.extend_from_slice(&half::f16::from_f64(x).to_le_bytes()),
+                        _ => bytes.extend_from_slice(&half::bf16::from_f64(x).to_le_bytes()),
+                    }
+                }
+            }
+            Data::Int(v) => {
+                v.iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()[..dtype.size_bytes()]))
+            }
+            Data::Bool(v) => bytes.extend(v.iter().map(|b| u8::from(*b))),
+        }
         self.holds(dtype).then(|| Literal { dtype, shape: self.shape.clone(), bytes: bytes.into() })
     }
 

@@ -6,7 +6,7 @@ use super::module::{Def, Module};
 use super::value::{Shared, Val};
 use super::{MAX_CALL_DEPTH, MAX_STEPS};
 use crate::diag::{Diagnostic, Diagnostics, Span};
-use crate::graph::{EpStep, Graph, NodeId, Value};
+use crate::graph::{EpStep, Graph, NodeSet, Value};
 use crate::syntax::ast::{DefaultEntry, Function};
 use crate::types::TensorType;
 
@@ -27,7 +27,7 @@ pub struct Cx<'a, 'd> {
     /// Functions of the first module that have been entered.
     pub called: HashSet<String>,
     /// Nodes that depend on parameters and numbers only.
-    pub param_only: HashSet<NodeId>,
+    pub param_only: NodeSet,
     /// The layers being applied: their parameters are shared between applications.
     pub sharing: Vec<Shared>,
     /// `defaults` in force, innermost last: the entry and its value.
@@ -78,7 +78,7 @@ impl<'a, 'd> Cx<'a, 'd> {
             frames: Vec::new(),
             params: HashMap::new(),
             called: HashSet::new(),
-            param_only: HashSet::new(),
+            param_only: NodeSet::default(),
             sharing: Vec::new(),
             defaults: Vec::new(),
             consts: HashMap::new(),

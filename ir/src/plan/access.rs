@@ -5,6 +5,7 @@
 //! tensor and its inside interleave.
 
 use super::Args;
+use super::words::{Pattern, Words};
 use crate::kernel::{Descriptor, NestStream, Operand, StepArgs, Store, Stream, TileArgs};
 
 /// Contiguous bytes, relative to a step's pointer.
@@ -211,8 +212,7 @@ fn nest_bytes(stream: &NestStream, extents: &[i64], element: i64) -> Vec<Bytes> 
         });
         let at = |e: &i64| table.offsets.get(*e as usize).copied();
         let offsets: Vec<i64> = entries.iter().filter_map(at).collect();
-        runs = runs.iter().flat_map(|(a, b)| offsets.iter().map(move |o| (a + o, b + o))).collect();
-        runs = normalise(runs);
+        runs = combine(&normalise(runs), offsets);
     }
     // A dim of no extent makes the access empty.
     if extents.contains(&0) {
@@ -245,13 +245,12 @@ fn repeat(mut runs: Vec<Run>, dims: &[(i64, i64)]) -> Bytes {
         let far = (extent - 1) * stride;
         if stride.abs() <= shortest {
             runs.iter_mut().for_each(|run| *run = (run.0 + far.min(0), run.1 + far.max(0)));
+            runs = join(runs);
         } else if is_cheaper_spread(&runs, extent, far) {
-            let at = |i: i64| move |(a, b): &Run| (a + i * stride, b + i * stride);
-            runs = (0..extent).flat_map(|i| runs.iter().map(at(i)).collect::<Vec<_>>()).collect();
+            runs = combine(&runs, (0..extent).map(|i| i * stride).collect());
         } else {
             return Bytes { runs, dims: dims[d..].to_vec() };
         }
-        runs = normalise(runs);
     }
     Bytes { runs, dims: vec![] }
 }
@@ -265,10 +264,43 @@ fn is_cheaper_spread(runs: &[Run], extent: i64, far: i64) -> bool {
         || count <= MOST_RUNS && 4 * (words(span + far.abs()) + count) < words(span).saturating_mul(extent)
 }
 
+/// Fewer runs than these are sorted.
+const MANY_RUNS: usize = 256;
+
+/// Every run at every offset, normalised as the runs are.
+fn combine(runs: &[Run], mut offsets: Vec<i64>) -> Vec<Run> {
+    let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return vec![] };
+    offsets.sort_unstable();
+    offsets.dedup();
+    let (Some(least), Some(most)) = (offsets.first(), offsets.last()) else { return vec![] };
+    let count = runs.len() * offsets.len();
+    let (start, span) = (first.0 + least, last.1 - first.0 + most - least);
+    let all = || offsets.iter().flat_map(|o| runs.iter().map(move |(a, b)| (a + o, b + o)));
+    // One after the other they are in order already; else, where they lie densely, they are sorted as bits of a set.
+    let apart = offsets.windows(2).all(|pair| pair[1] - pair[0] >= last.1 - first.0);
+    let words = runs.iter().all(|(a, b)| (a - first.0) % 4 == 0 && (b - a) % 4 == 0)
+        && offsets.iter().all(|o| (o - least) % 4 == 0);
+    let word = if words { 4 } else { 1 };
+    if apart {
+        join(all().collect())
+    } else if count < MANY_RUNS || span / word > 64 * count as i64 {
+        normalise(all().collect())
+    } else {
+        let mut set = Words::default();
+        all().for_each(|(a, b)| set.set(&Pattern::run(a - start, b - start, word)));
+        set.runs().map(|(a, b)| (start + a * word, start + b * word)).collect()
+    }
+}
+
 /// Sorts runs and joins those that touch.
 fn normalise(mut runs: Vec<Run>) -> Vec<Run> {
     // Repetitions of sorted runs, which the stable sort merges.
     runs.sort();
+    join(runs)
+}
+
+/// Joins those of sorted runs that touch.
+fn join(runs: Vec<Run>) -> Vec<Run> {
     let mut joined: Vec<Run> = Vec::with_capacity(runs.len());
     for (start, end) in runs {
         match joined.last_mut() {
@@ -315,6 +347,23 @@ mod tests {
         let start = taps.map(|(at, len)| (at, at + len)).collect();
         let sets = expand(start, vec![(100, 64), (100, 7000)]);
         assert!(sets.iter().all(|bytes| bytes.dims.is_empty()), "{:?}", sets[0].dims);
+    }
+
+    /// Whichever way runs are put in order, the result is that of sorting.
+    #[test]
+    fn combinations_are_sorted_and_joined() {
+        let check = |runs: &[Run], offsets: &[i64]| {
+            let all = runs.iter().flat_map(|(a, b)| offsets.iter().map(move |o| (a + o, b + o)));
+            assert_eq!(combine(runs, offsets.to_vec()), normalise(all.collect()));
+        };
+        let every = |n: i64, step: i64, first: i64| (0..n).map(|i| first + i * step).collect::<Vec<_>>();
+        let of_bytes = |starts: Vec<i64>, n: i64| starts.into_iter().map(|s| (s, s + n)).collect::<Vec<_>>();
+        check(&of_bytes(every(9, 12, -40), 4), &every(100, 200, 8));
+        check(&of_bytes(every(40, 12, 16), 4), &every(40, 4, -160));
+        check(&of_bytes(every(40, 12, 16), 4), &[every(40, 480, 0), every(3, 4, 2000)].concat());
+        check(&of_bytes(every(40, 3, 1), 1), &every(40, 7, 5));
+        check(&of_bytes(every(3, 12, 0), 4), &[8, 0, 4, 4]);
+        check(&of_bytes(every(100, 4000, 0), 4), &every(100, 36, 0));
     }
 
     /// Elements picked along two axes are one set, not one for each.

@@ -18,7 +18,8 @@ use super::access::{Access, accesses};
 use super::words::{Pattern, Words};
 use super::{Args, BufferId, Place, Plan, Step};
 use crate::kernel::{Descriptor, PackFormat};
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::HashSet;
 
 /// A plan that breaks an invariant: always a fault of the planner.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -163,7 +164,7 @@ fn packed_bytes(format: &PackFormat) -> usize {
 }
 
 fn check_arena(plan: &Plan) -> Result<(), Violation> {
-    let mut spans: HashMap<BufferId, (usize, usize)> = HashMap::new();
+    let mut spans: FxHashMap<BufferId, (usize, usize)> = FxHashMap::default();
     for (i, step) in plan.steps.iter().enumerate() {
         for pointer in &step.pointers {
             spans.entry(pointer.buffer).or_insert((i, i)).1 = i;
@@ -209,6 +210,60 @@ struct Touched {
     pattern: Pattern,
 }
 
+/// What steps touched since the last barrier.
+struct Recent {
+    /// What was touched last. Most of it lies far from what later steps touch, and is never made a set.
+    list: Vec<Touched>,
+    /// What was touched before that, and the sets that it makes.
+    many: Vec<Touched>,
+    read: Vec<Words>,
+    written: Vec<Words>,
+    /// An empty set.
+    one: Words,
+}
+
+/// The longest list that every access is compared with, one by one.
+const MAX_RECENT: usize = 16;
+
+impl Recent {
+    /// Whether the bytes are such as a step wrote, or, if they are written now, such as one read.
+    fn meets(&mut self, t: &Touched) -> bool {
+        let (space, pattern) = (t.space, &t.pattern);
+        let in_sets = !self.many.is_empty()
+            && (self.written[space].has_any(pattern) || t.writes && self.read[space].has_any(pattern));
+        in_sets
+            || self.list.iter().any(|earlier| {
+                let ordered = earlier.writes || t.writes;
+                if earlier.space != space || !ordered || !earlier.pattern.is_near(pattern) {
+                    return false;
+                }
+                self.one.set(&earlier.pattern);
+                let meets = self.one.has_any(pattern);
+                self.one.clear(&earlier.pattern);
+                meets
+            })
+    }
+
+    fn extend(&mut self, touched: Vec<Touched>) {
+        self.list.extend(touched);
+        if self.list.len() > MAX_RECENT {
+            for t in self.list.drain(..) {
+                let sets = if t.writes { &mut self.written } else { &mut self.read };
+                sets[t.space].set(&t.pattern);
+                self.many.push(t);
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        self.list.clear();
+        for t in self.many.drain(..) {
+            let sets = if t.writes { &mut self.written } else { &mut self.read };
+            sets[t.space].clear(&t.pattern);
+        }
+    }
+}
+
 /// The unit in which bytes are told apart: 4 unless there are narrower elements.
 fn word_bytes(plan: &Plan) -> i64 {
     let narrow = plan.kernels.iter().any(|kernel| match kernel {
@@ -227,20 +282,18 @@ fn check_bytes(plan: &Plan) -> Result<(), Violation> {
     let word = word_bytes(plan);
     let spaces = 1 + plan.outputs.len();
     let sets = || (0..spaces).map(|_| Words::default()).collect::<Vec<_>>();
-    // Bytes that hold what their buffer's tensor holds; read and written bytes since the last barrier.
-    let (mut valid, mut read, mut written) = (sets(), sets(), sets());
-    let mut touched: Vec<Touched> = vec![];
-    let mut born: HashSet<BufferId> = HashSet::new();
+    // Bytes that hold what their buffer's tensor holds.
+    let mut valid = sets();
+    let mut recent =
+        Recent { list: vec![], many: vec![], read: sets(), written: sets(), one: Words::default() };
+    let mut born: FxHashSet<BufferId> = FxHashSet::default();
     // Calls with the same arguments recur; what they touch is found once.
-    let mut made: HashMap<(u32, &Args), Vec<Access>> = HashMap::new();
+    let mut made: FxHashMap<(u32, &Args), Vec<Access>> = FxHashMap::default();
     for (i, step) in plan.steps.iter().enumerate() {
         let kernel = plan.kernel(step.kernel);
         let list = made.entry((step.kernel.0, &step.args)).or_insert_with(|| accesses(kernel, &step.args));
         if step.barrier {
-            for t in touched.drain(..) {
-                let set = if t.writes { &mut written } else { &mut read };
-                set[t.space].clear(&t.pattern);
-            }
+            recent.forget();
         }
         let mut here: Vec<Touched> = vec![];
         for access in list.iter() {
@@ -256,26 +309,20 @@ fn check_bytes(plan: &Plan) -> Result<(), Violation> {
                 here.push(Touched { space, writes: access.writes, partial: access.partial, pattern });
             }
         }
-        for Touched { space, writes, pattern, .. } in &here {
+        for touched in &here {
+            let Touched { space, writes, pattern, .. } = touched;
             if !writes && !valid[*space].has_all(pattern) {
                 return fail(Some(i), 7, format!("{} reads {pattern} before it is written", step.label));
             }
-            if written[*space].has_any(pattern) || (*writes && read[*space].has_any(pattern)) {
+            if recent.meets(touched) {
                 let message = format!("{} meets a step since the last barrier in {pattern}", step.label);
                 return fail(Some(i), 9, message);
             }
         }
-        for Touched { space, writes, partial, pattern } in &here {
-            if !writes {
-                read[*space].set(pattern);
-                continue;
-            }
-            written[*space].set(pattern);
-            if !partial {
-                valid[*space].set(pattern);
-            }
+        for Touched { space, pattern, .. } in here.iter().filter(|t| t.writes && !t.partial) {
+            valid[*space].set(pattern);
         }
-        touched.extend(here);
+        recent.extend(here);
     }
     for (i, port) in plan.outputs.iter().enumerate() {
         if !valid[1 + i].has_all(&Pattern::run(0, plan.buffer(port.buffer).bytes as i64, word)) {

@@ -64,6 +64,22 @@ impl Pattern {
         Pattern { word, base, shape: Shape::Bits(bits), dims }
     }
 
+    /// Whether the bytes from the first to the last overlap those of another pattern.
+    pub fn is_near(&self, other: &Pattern) -> bool {
+        let ((a, b), (c, d)) = (self.reach(), other.reach());
+        a < d && c < b
+    }
+
+    /// From the first byte to behind the last one.
+    fn reach(&self) -> (i64, i64) {
+        let bytes = match &self.shape {
+            Shape::Run(bytes) => *bytes,
+            Shape::Bits(bits) => bits.len() as i64 * 64 * self.word,
+        };
+        let far = self.dims.iter().map(|(extent, stride)| (extent - 1) * stride);
+        far.fold((self.base, self.base + bytes), |(low, high), far| (low + far.min(0), high + far.max(0)))
+    }
+
     /// Calls `each` with every piece, while it says true.
     fn over(&self, mut each: impl FnMut(Piece) -> bool) -> bool {
         let mut index = vec![0i64; self.dims.len()];
@@ -154,6 +170,30 @@ impl Words {
             }
             true
         });
+    }
+
+    /// The words of the set, as runs from a word to behind another that do not touch.
+    pub fn runs(&self) -> impl Iterator<Item = (i64, i64)> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let start = self.next(at, 0)?;
+            let end = self.next(start, u64::MAX).unwrap_or(64 * self.bits.len());
+            at = end;
+            Some((start as i64, end as i64))
+        })
+    }
+
+    /// The first bit from here on that is set; with `flip` all ones, that is not.
+    fn next(&self, from: usize, flip: u64) -> Option<usize> {
+        let mut keep = u64::MAX << (from % 64);
+        for (i, word) in self.bits.iter().enumerate().skip(from / 64) {
+            let word = (word ^ flip) & keep;
+            if word != 0 {
+                return Some(64 * i + word.trailing_zeros() as usize);
+            }
+            keep = u64::MAX;
+        }
+        None
     }
 
     pub fn has_any(&self, pattern: &Pattern) -> bool {

@@ -9,11 +9,11 @@ use super::cost::cost;
 use super::facts::{Classes, Facts};
 use super::term::{Kind, Term};
 use egg::Id;
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The chosen term of each class that was reached.
 pub(super) struct Selection {
-    chosen: HashMap<Id, Term>,
+    chosen: FxHashMap<Id, Term>,
 }
 
 impl Selection {
@@ -41,15 +41,15 @@ struct Search<'a> {
     /// Operands before users, but for cycles.
     order: Vec<Id>,
     /// Index of each class in `order`.
-    rank: HashMap<Id, usize>,
+    rank: FxHashMap<Id, usize>,
     /// Cost of each term of each class.
     costs: Vec<Vec<u64>>,
 }
 
 /// `None` where some class has no term without a cycle, which a sound e-graph does not have.
-pub(super) fn extract(classes: &Classes, root: Id, original: &HashSet<Term>) -> Option<Selection> {
+pub(super) fn extract(classes: &Classes, root: Id, original: &FxHashSet<Term>) -> Option<Selection> {
     let order = post_order(classes, root);
-    let rank: HashMap<Id, usize> = order.iter().enumerate().map(|(i, id)| (*id, i)).collect();
+    let rank: FxHashMap<Id, usize> = order.iter().enumerate().map(|(i, id)| (*id, i)).collect();
     let costs = order
         .iter()
         .map(|id| classes[*id].nodes.iter().map(|t| term_cost(classes, *id, t)).collect())
@@ -149,7 +149,7 @@ fn post_order(classes: &Classes, root: Id) -> Vec<Id> {
     };
     let root = classes.find(root);
     let mut order = Vec::new();
-    let mut seen = HashSet::from([root]);
+    let mut seen = FxHashSet::from_iter([root]);
     let mut stack = vec![(root, children(root), 0)];
     while let Some((id, below, next)) = stack.last_mut() {
         match below.get(*next).copied() {
@@ -172,7 +172,7 @@ fn post_order(classes: &Classes, root: Id) -> Vec<Id> {
 /// True where the choices form a graph without cycles from the root down.
 fn is_complete(classes: &Classes, selection: &Selection, root: Id) -> bool {
     // 1: being visited, 2: done.
-    let mut state: HashMap<Id, u8> = HashMap::new();
+    let mut state: FxHashMap<Id, u8> = FxHashMap::default();
     let mut stack = vec![(classes.find(root), 0)];
     while let Some((id, next)) = stack.pop() {
         let Some(term) = selection.term(id) else { return false };
@@ -199,7 +199,7 @@ fn is_complete(classes: &Classes, selection: &Selection, root: Id) -> bool {
 
 /// The cost of the graph that `term_of` selects below the root.
 pub(super) fn total(classes: &Classes, root: Id, term_of: &dyn Fn(Id) -> Option<Term>) -> u64 {
-    let mut seen = HashSet::new();
+    let mut seen = FxHashSet::default();
     let mut pending = vec![classes.find(root)];
     let mut sum = 0u64;
     while let Some(id) = pending.pop() {

@@ -8,7 +8,7 @@ use rectify_ir::graph::NodeId;
 use rectify_ir::op::Op;
 use rectify_ir::shape;
 use rectify_ir::types::TensorType;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
 /// The e-graph of one model.
@@ -31,6 +31,8 @@ pub(crate) struct Facts {
     pub uses: usize,
     /// An output of the model.
     pub is_output: bool,
+    /// The round of the search in which the class last changed: see [`Model::round`].
+    pub changed: usize,
 }
 
 impl Facts {
@@ -45,9 +47,11 @@ impl Facts {
 pub(crate) struct Model {
     pub ops: OpTable,
     pub dims: DimFacts,
-    pub leaves: HashMap<NodeId, Facts>,
+    pub leaves: FxHashMap<NodeId, Facts>,
     /// Types of the term that is about to be added, so that they are not inferred twice.
     pub next_types: Option<Rc<[TensorType]>>,
+    /// Counts the rounds of the search.
+    pub round: usize,
 }
 
 impl Model {
@@ -83,7 +87,8 @@ impl Analysis<Term> for Model {
 
     fn merge(&mut self, a: &mut Facts, b: Facts) -> DidMerge {
         debug_assert_eq!(a.types, b.types, "a rewrite must keep the type");
-        let (before, other) = (a.clone(), b.clone());
+        let known = |f: &Facts| (f.param_only, f.value, f.given, f.range, f.uses, f.is_output);
+        let (before, other) = (known(a), known(&b));
         a.param_only |= b.param_only;
         if a.value.is_none() {
             (a.value, a.given) = (b.value, b.given);
@@ -97,7 +102,8 @@ impl Analysis<Term> for Model {
         // Two classes that turn out equal had readers of their own; a remade term brings none.
         a.uses += b.uses;
         a.is_output |= b.is_output;
-        DidMerge(*a != before, *a != other)
+        a.changed = self.round;
+        DidMerge(known(a) != before, known(a) != other)
     }
 }
 
@@ -111,6 +117,7 @@ fn facts_of(classes: &Classes, term: &Term, types: Option<Rc<[TensorType]>>) -> 
         range: None,
         uses: 0,
         is_output: false,
+        changed: model.round,
     };
     match term.kind {
         Kind::Root => none(Rc::from([])),

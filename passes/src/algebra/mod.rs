@@ -1,7 +1,7 @@
 //! Algebraic rewrites by equality saturation.
 //!
 //! **What.** The graph becomes an e-graph (`term`, `facts`); the `rules` add equal terms until nothing is new or a
-//! limit is reached (`saturate`); the cheapest graph is taken out (`extract`, `cost`).
+//! limit is reached (`saturate`, `search`); the cheapest graph is taken out (`extract`, `cost`).
 //! **Before → after.** `batch_norm(conv(x, @w, @b))` → `conv(x, @w · a, @b · a + c)` with a and c derived from the
 //! batch norm's parameters.
 //! **Requires** the canonical form: sums and products need no associativity, parameters stand second, no epilogues.
@@ -11,10 +11,12 @@ mod cost;
 mod extract;
 mod factor;
 mod facts;
+mod origins;
 mod ranges;
 mod rule;
 mod rules;
 mod saturate;
+mod search;
 mod siblings;
 mod term;
 
@@ -27,13 +29,13 @@ use crate::log::{Reason, Recorder};
 use crate::pipeline::{Options, ParamValues};
 use egg::{EGraph, Id, Language};
 use facts::{Classes, Facts, Model};
+use origins::{Origin, Origins};
 use rectify_ir::DType;
 use rectify_ir::graph::{Graph, Node, Output, Value};
 use rectify_ir::init::Dist;
 use rectify_ir::op::{Op, Source};
 use rectify_ir::types::TensorType;
-use saturate::{Origin, Origins};
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 use term::{Kind, Term};
 
@@ -54,13 +56,13 @@ fn rewrite(graph: &mut Graph, options: &Options<'_>, wanted: &dyn Fn(&str) -> bo
     }
     let Entry { classes, origins, root, original } = entry;
     let original: Vec<Term> = original.into_iter().map(|t| t.map_children(|id| classes.find(id))).collect();
-    let mut first: HashMap<Id, Term> = HashMap::new();
+    let mut first: FxHashMap<Id, Term> = FxHashMap::default();
     for term in &original {
         if let Some(class) = classes.lookup(term.clone()) {
             first.entry(class).or_insert_with(|| term.clone());
         }
     }
-    let known: HashSet<Term> = original.into_iter().collect();
+    let known: FxHashSet<Term> = original.into_iter().collect();
     let Some(selection) = extract::extract(&classes, root, &known) else { return };
     let cost_before = extract::total(&classes, root, &|id| first.get(&id).cloned());
     let cost_after = extract::total(&classes, root, &|id| selection.term(id).cloned());
@@ -92,7 +94,7 @@ fn enter(graph: &Graph, values: ParamValues) -> Entry {
     }
     let mut classes: Classes = EGraph::new(model);
     let mut origins = Origins::default();
-    let (mut ids, mut original) = (HashMap::<Value, Id>::new(), Vec::new());
+    let (mut ids, mut original) = (FxHashMap::<Value, Id>::default(), Vec::new());
     for (place, node) in order.iter().enumerate() {
         let n = graph.node(*node);
         let types: Rc<[TensorType]> = n.types.as_slice().into();
@@ -133,7 +135,7 @@ fn enter(graph: &Graph, values: ParamValues) -> Entry {
     let root = Term { kind: Kind::Root, args: outputs.into() };
     original.push(root.clone());
     let root = classes.add(root);
-    classes.rebuild();
+    saturate::rebuild(&mut classes);
     Entry { classes, origins, root, original }
 }
 
@@ -159,19 +161,15 @@ fn leaf_facts(node: &Node, values: ParamValues) -> Facts {
         range: None,
         uses: 0,
         is_output: false,
+        changed: 0,
     };
     if let Op::Const(c) = node.op {
         (facts.value, facts.given) = (Some(c.0), true);
     }
     match node.source() {
         Some(Source::Data(literal)) => {
-            let all = literal.to_f64();
-            let low = all.iter().copied().fold(f64::INFINITY, f64::min);
-            let high = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            if all.iter().all(|v| !v.is_nan()) && !all.is_empty() {
-                facts.range = Some((low, high));
-                facts.value = (low == high).then_some(low);
-            }
+            facts.range = literal.range();
+            facts.value = facts.range.filter(|(low, high)| low == high).map(|(low, _)| low);
             facts.given = true;
         }
         Some(Source::Init(init)) if values == ParamValues::FromSources => {
@@ -200,7 +198,7 @@ fn leave(
     graph.doc = source.doc.clone();
     graph.stage = source.stage;
     graph.facts = source.facts.clone();
-    let mut values: HashMap<Id, Value> = HashMap::new();
+    let mut values: FxHashMap<Id, Value> = FxHashMap::default();
     for input in source.inputs() {
         let n = source.node(*input);
         let name = n.name.clone().unwrap_or_default();

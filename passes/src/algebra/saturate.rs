@@ -5,16 +5,17 @@
 //! nodes and iterations, never by time, so its result is the same everywhere.
 
 use super::facts::{Classes, infer_types};
+use super::origins::{Origin, Origins};
 use super::rule::{Cx, Expr, Found, Proposal, Rule};
 use super::rules;
+use super::search::Candidates;
 use super::term::Term;
 use crate::log::{Reason, Recorder};
-use egg::{Id, Language};
-use rectify_ir::graph::Provenance;
+use egg::Id;
 use rectify_ir::types::TensorType;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// Bounds of the search.
 #[derive(Clone, Copy, Debug)]
@@ -22,60 +23,6 @@ pub struct Limits {
     pub iterations: usize,
     /// Terms in the e-graph beyond four times those of the model.
     pub nodes: usize,
-}
-
-/// Name and history of a term.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Origin {
-    pub name: Option<Arc<str>>,
-    pub provenance: Provenance,
-}
-
-/// The origins of terms, by their canonical form.
-#[derive(Default)]
-pub(super) struct Origins {
-    all: HashMap<Term, Origin>,
-    /// Position of labels in the source graph: sources are listed in this order.
-    pub places: HashMap<Arc<str>, usize>,
-}
-
-impl Origins {
-    pub fn get(&self, term: &Term) -> Option<&Origin> {
-        self.all.get(term)
-    }
-
-    pub fn insert(&mut self, term: Term, origin: Origin) {
-        self.all.entry(term).or_insert(origin);
-    }
-
-    /// Terms change form when classes join. Of two that become equal, the one with fewer rules in its history stays.
-    fn canonicalise(&mut self, classes: &Classes) {
-        let mut old: Vec<(Term, Origin)> = std::mem::take(&mut self.all).into_iter().collect();
-        old.sort_by(|(t, a), (u, b)| (a.provenance.rules.len(), t).cmp(&(b.provenance.rules.len(), u)));
-        for (term, origin) in old {
-            self.insert(term.map_children(|id| classes.find(id)), origin);
-        }
-    }
-
-    /// What a term that `rule` makes of these terms inherits. The name is that of the term with the same operation, so
-    /// that a convolution keeps its label when it takes in a batch norm.
-    fn join(&self, terms: &[&Term], rule: &str, tag: &str) -> Origin {
-        let mut provenance = Provenance::default();
-        for origin in terms.iter().filter_map(|t| self.all.get(*t)) {
-            let mut own = origin.provenance.clone();
-            if own.sources.is_empty() {
-                own.sources.extend(origin.name.clone());
-            }
-            provenance.absorb(&own);
-        }
-        provenance.sources.sort_by_key(|s| self.places.get(s).copied().unwrap_or(usize::MAX));
-        if !provenance.rules.iter().any(|r| **r == *rule) {
-            provenance.rules.push(rule.into());
-        }
-        let names = || terms.iter().filter_map(|t| Some((t.tag(), self.all.get(*t)?.name.clone()?)));
-        let same = names().find(|(t, _)| *t == tag).map(|(_, name)| name);
-        Origin { name: same.or_else(|| provenance.sources.first().cloned()), provenance }
-    }
 }
 
 pub(super) fn saturate(
@@ -88,29 +35,40 @@ pub(super) fn saturate(
     let max_nodes = 4 * classes.total_size() + limits.nodes;
     let mut refusals: BTreeSet<(&'static str, String, Reason)> = BTreeSet::new();
     let mut fired: BTreeSet<(&'static str, String)> = BTreeSet::new();
-    // What was proposed before is in the e-graph already. Only asked, never walked.
-    let mut done: HashSet<(&'static str, Term, Expr)> = HashSet::new();
+    let mut done = Done::default();
+    // False where proposals were dropped: they must be found again.
+    let mut complete = false;
     for iteration in 0..limits.iterations {
+        let search = match complete {
+            true => Candidates::above(classes, iteration),
+            false => Candidates::all(classes),
+        };
         let mut all: Vec<(&'static Rule, Id, Term, Proposal)> = Vec::new();
         for rule in rules::all().filter(|r| wanted(r.name)) {
-            for (root, term) in candidates(classes, rule) {
+            for (root, term) in search.of_rule(rule) {
                 let mut found = Found::default();
-                (rule.find)(&Cx { classes, root }, &term, &mut found);
+                (rule.find)(&Cx { classes, root }, term, &mut found);
                 if !found.refusals.is_empty() {
-                    let at = label(origins, &term);
+                    let at = origins.label(term);
                     refusals.extend(found.refusals.into_iter().map(|r| (rule.name, at.clone(), r)));
                 }
                 all.extend(found.proposals.into_iter().map(|p| (rule, root, term.clone(), p)));
             }
+            if cfg!(debug_assertions) && complete {
+                done.assert_has(classes, rule, &Candidates::elsewhere(classes, iteration));
+            }
         }
         // A round that finds more than the whole search may add is running away.
+        complete = all.len() <= max_nodes;
         all.truncate(max_nodes);
+        classes.analysis.round = iteration + 1;
         let mut changed = false;
         for (rule, root, term, proposal) in all {
-            if !done.insert((rule.name, term.clone(), proposal.expr.clone())) {
+            if !done.insert(rule, &term, &proposal.expr) {
                 continue;
             }
             if !recorder.may_fire() || classes.total_size() > max_nodes {
+                complete = false;
                 break;
             }
             let matched: Vec<&Term> = proposal.from.iter().chain([&term]).collect();
@@ -119,11 +77,11 @@ pub(super) fn saturate(
             };
             if classes.union(root, new) {
                 recorder.fired(rule.name);
-                fired.insert((rule.name, label(origins, &term)));
+                fired.insert((rule.name, origins.label(&term)));
                 changed = true;
             }
         }
-        classes.rebuild();
+        rebuild(classes);
         origins.canonicalise(classes);
         let full = classes.total_size() > max_nodes || iteration + 1 == limits.iterations;
         if changed && full {
@@ -142,29 +100,37 @@ pub(super) fn saturate(
     }
 }
 
-/// Terms that the rule may start from, in the order of classes. Rules work on f32.
-fn candidates(classes: &Classes, rule: &Rule) -> Vec<(Id, Term)> {
-    let mut all = Vec::new();
-    for tag in rule.on {
-        let mut ids: Vec<Id> = classes.classes_for_op(tag).into_iter().flatten().collect();
-        ids.sort_unstable();
-        for id in ids {
-            let class = &classes[id];
-            let is_f32 = |t: &TensorType| t.dtype == rectify_ir::DType::F32;
-            if class.data.types.iter().all(is_f32) {
-                let reads_itself = |t: &&Term| t.args.contains(&id);
-                let terms = class.nodes.iter().filter(|t| t.tag() == *tag && !reads_itself(t));
-                all.extend(terms.map(|t| (id, t.clone())));
-            }
-        }
-    }
-    all
+/// Restores the e-graph's invariants. egg asks a clock for how long that takes, which is calibrated for tens of
+/// milliseconds when it is first asked: it is given one that stands still.
+pub(super) fn rebuild(classes: &mut Classes) {
+    quanta::with_clock(&quanta::Clock::mock().0, || classes.rebuild());
 }
 
-fn label(origins: &Origins, term: &Term) -> String {
-    match origins.get(term).and_then(|o| o.name.as_ref().or_else(|| o.provenance.sources.first())) {
-        Some(name) => name.to_string(),
-        None => term.tag().to_string(),
+/// What was proposed before, and is in the e-graph already.
+#[derive(Default)]
+struct Done {
+    by_term: FxHashMap<(&'static str, Term), Vec<Expr>>,
+}
+
+impl Done {
+    /// Notes a proposal; false if it is known.
+    fn insert(&mut self, rule: &Rule, term: &Term, expr: &Expr) -> bool {
+        let known = self.by_term.entry((rule.name, term.clone())).or_default();
+        let is_new = !known.contains(expr);
+        if is_new {
+            known.push(expr.clone());
+        }
+        is_new
+    }
+
+    fn assert_has(&self, classes: &Classes, rule: &Rule, candidates: &Candidates<'_>) {
+        for (root, term) in candidates.of_rule(rule) {
+            let mut found = Found::default();
+            (rule.find)(&Cx { classes, root }, term, &mut found);
+            let known = self.by_term.get(&(rule.name, term.clone()));
+            let is_known = |p: &Proposal| known.is_some_and(|known| known.contains(&p.expr));
+            assert!(found.proposals.iter().all(is_known), "{} looks farther down than it may", rule.name);
+        }
     }
 }
 

@@ -7,10 +7,9 @@
 use super::cost::bytes;
 use crate::edit::provenance;
 use crate::log::{Reason, Recorder, label};
-use rectify_ir::graph::{Graph, Node, NodeId, Value};
+use rectify_ir::graph::{Graph, Node, NodeId, NodeSet, Value};
 use rectify_ir::op::{ConvAttrs, Op, Padding};
 use rectify_ir::{DType, Dim};
-use std::collections::HashSet;
 
 /// The name in the log.
 pub(crate) const RULE: &str = "merge-sibling-convs";
@@ -29,7 +28,7 @@ pub(super) fn merge(graph: &mut Graph, recorder: &mut Recorder) {
 }
 
 /// Pointwise convolutions of `x` with equal attributes, in order; groups of at least two.
-fn groups(graph: &Graph, x: Value, params: &HashSet<NodeId>) -> Vec<Vec<NodeId>> {
+fn groups(graph: &Graph, x: Value, params: &NodeSet) -> Vec<Vec<NodeId>> {
     let mut all: Vec<Vec<NodeId>> = Vec::new();
     for (user, operand) in graph.users(x) {
         let n = graph.node(user);

@@ -4,9 +4,10 @@ use egg::{Id, Language};
 use rectify_ir::graph::NodeId;
 use rectify_ir::op::Op;
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 
 /// What a term does with its operands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// An input, a parameter, or a constant of another type than f32: that node of the source graph.
     Leaf(NodeId),
@@ -16,6 +17,18 @@ pub(crate) enum Kind {
     Proj(u32),
     /// All outputs of the model.
     Root,
+}
+
+/// The number of an operation stands for its name too.
+impl Hash for Kind {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Kind::Leaf(node) => node.hash(state),
+            Kind::Apply { op, .. } => (1u8, op).hash(state),
+            Kind::Proj(result) => (2u8, result).hash(state),
+            Kind::Root => 3u8.hash(state),
+        }
+    }
 }
 
 /// A node of the e-graph.

@@ -5,10 +5,9 @@
 
 use crate::edit::{provenance, replace};
 use crate::log::Recorder;
-use rectify_ir::graph::{Graph, Node, NodeId, Value};
+use rectify_ir::graph::{Graph, Node, NodeId, NodeSet, Value};
 use rectify_ir::op::{Binary, Op};
 use rectify_ir::shape::{broadcast, infer_values};
-use std::collections::HashSet;
 
 pub(super) fn gather(graph: &mut Graph, recorder: &mut Recorder) {
     let params = graph.param_only();
@@ -31,7 +30,7 @@ fn is_top(graph: &Graph, node: NodeId, b: Binary) -> bool {
     }
 }
 
-fn gather_one(graph: &mut Graph, top: NodeId, b: Binary, params: &HashSet<NodeId>, recorder: &mut Recorder) {
+fn gather_one(graph: &mut Graph, top: NodeId, b: Binary, params: &NodeSet, recorder: &mut Recorder) {
     let ty = graph.node(top).types[0].clone();
     if !ty.dtype.is_float() {
         return;

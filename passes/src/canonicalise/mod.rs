@@ -13,11 +13,10 @@ mod unfuse;
 use crate::edit::{constant, replace};
 use crate::identities::identity;
 use crate::log::Recorder;
-use rectify_ir::graph::{Graph, NodeId, Value};
+use rectify_ir::graph::{Graph, NodeId, NodeSet, Value};
 use rectify_ir::op::{Binary, Op, Unary};
 use rectify_ir::scalar::Scalar;
 use rectify_ir::types::TensorType;
-use std::collections::HashSet;
 
 pub(crate) fn canonicalise(graph: &mut Graph, recorder: &mut Recorder) {
     unfuse::unfuse(graph);
@@ -33,7 +32,7 @@ pub(crate) fn canonicalise(graph: &mut Graph, recorder: &mut Recorder) {
 }
 
 /// Rewrites until the node, or what took its place, is in canonical form.
-fn one(graph: &mut Graph, node: NodeId, params: &mut HashSet<NodeId>, recorder: &mut Recorder) {
+fn one(graph: &mut Graph, node: NodeId, params: &mut NodeSet, recorder: &mut Recorder) {
     let mut node = node;
     while let Some(Change { op, operands, rule, negate }) = change(graph, node, params) {
         if !recorder.fire(rule) {
@@ -80,7 +79,7 @@ struct Change {
     negate: Option<(Unary, usize)>,
 }
 
-fn change(graph: &Graph, node: NodeId, params: &HashSet<NodeId>) -> Option<Change> {
+fn change(graph: &Graph, node: NodeId, params: &NodeSet) -> Option<Change> {
     let n = graph.node(node);
     let [result] = n.types.as_slice() else { return None };
     let types: Vec<&TensorType> = n.operands.iter().map(|v| graph.ty(*v)).collect();

@@ -4,11 +4,12 @@ use crate::edit::provenance;
 use crate::log::{Reason, Recorder, label};
 use crate::pipeline::ParamValues;
 use rectify_ir::DType;
-use rectify_ir::graph::{Graph, Node, NodeId};
+use rectify_ir::graph::{Graph, Node, NodeId, NodeSet};
 use rectify_ir::init::Init;
 use rectify_ir::interp::{Tensor, eval_node, known_param};
 use rectify_ir::op::{Op, Source};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// Larger results stay derivations: a model's text holds no weights.
@@ -18,7 +19,7 @@ const RULE: &str = "compute-constant";
 
 pub(super) fn evaluate(graph: &mut Graph, values: ParamValues, recorder: &mut Recorder) {
     let params = graph.param_only();
-    let mut known: HashMap<NodeId, Tensor<f32>> = HashMap::new();
+    let mut known: FxHashMap<NodeId, Tensor<f32>> = FxHashMap::default();
     let mut large = BTreeSet::new();
     for node in graph.topo_order().into_iter().filter(|n| params.contains(n)) {
         match compute(graph, node, values, &known) {
@@ -69,7 +70,7 @@ fn compute(
     graph: &Graph,
     node: NodeId,
     values: ParamValues,
-    known: &HashMap<NodeId, Tensor<f32>>,
+    known: &FxHashMap<NodeId, Tensor<f32>>,
 ) -> Result<Option<Tensor<f32>>, Reason> {
     let n = graph.node(node);
     let [ty] = n.types.as_slice() else { return Ok(None) };
@@ -112,7 +113,7 @@ fn constant(tensor: &Tensor<f32>, node: &Node, values: ParamValues) -> Option<Op
 /// The name of the first parameter that the node is computed from.
 fn source_name(graph: &Graph, node: NodeId) -> Arc<str> {
     let mut pending = vec![node];
-    let mut seen = HashSet::new();
+    let mut seen = NodeSet::default();
     while let Some(at) = pending.pop() {
         let n = graph.node(at);
         if let (Op::Param(_), Some(name)) = (&n.op, &n.name) {

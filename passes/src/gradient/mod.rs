@@ -18,11 +18,11 @@ mod pool;
 mod reduce;
 mod rule;
 
-use rectify_ir::graph::{Graph, NodeId, Value};
+use rectify_ir::graph::{Graph, NodeId, NodeSet, Value};
 use rectify_ir::op::{Binary, Op};
 use rectify_ir::shape::ShapeError;
 use rule::Rule;
-use std::collections::{HashMap, HashSet};
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// Why there is no gradient.
@@ -54,7 +54,7 @@ pub fn pullback(
 ) -> Result<Vec<Option<Value>>, GradientError> {
     let order = graph.topo_order();
     let active = active(graph, &order, by);
-    let mut gradients: HashMap<Value, Value> = HashMap::new();
+    let mut gradients: FxHashMap<Value, Value> = FxHashMap::default();
     gradients.extend(from.iter().copied().filter(|(value, _)| active.contains(&value.node)));
     for node in order.into_iter().rev().filter(|n| active.contains(n)) {
         let results = graph.node(node).types.len() as u32;
@@ -88,8 +88,8 @@ pub fn pullback(
 }
 
 /// Nodes that depend on one of the values.
-fn active(graph: &Graph, order: &[NodeId], by: &[Value]) -> HashSet<NodeId> {
-    let mut active: HashSet<NodeId> = by.iter().map(|v| v.node).collect();
+fn active(graph: &Graph, order: &[NodeId], by: &[Value]) -> NodeSet {
+    let mut active: NodeSet = by.iter().map(|v| v.node).collect();
     for id in order {
         if graph.node(*id).operands.iter().any(|v| active.contains(&v.node)) {
             active.insert(*id);

@@ -13,33 +13,33 @@ use super::held;
 use super::reduce::reduced_producer;
 use super::shuffle::shuffled_conv;
 use super::storage::{Form, Halo};
-use rectify_ir::graph::{Graph, Node, NodeId, Value};
+use rectify_ir::graph::{Graph, Node, NodeId, NodeSet, Value};
 use rectify_ir::op::Op;
 use rectify_ir::{DType, Dim};
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// All decisions.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
-    forms: HashMap<Value, Form>,
+    forms: FxHashMap<Value, Form>,
     /// Values that lie in another value's storage at a channel offset.
-    hosts: HashMap<Value, (Value, i64)>,
+    hosts: FxHashMap<Value, (Value, i64)>,
     /// Values that have a storage of their own or lie in one: all that steps write.
-    owned: HashSet<Value>,
+    owned: FxHashSet<Value>,
     /// By root.
-    halos: HashMap<Value, (Halo, Fill)>,
+    halos: FxHashMap<Value, (Halo, Fill)>,
     /// Halos of padded or converted copies.
-    pub copies: HashMap<(Value, Form, Fill), Halo>,
+    pub copies: FxHashMap<(Value, Form, Fill), Halo>,
     /// Roots that are written directly to the caller's memory.
-    pub outputs: HashMap<Value, u32>,
+    pub outputs: FxHashMap<Value, u32>,
     /// Shuffles that are lowered with the convolution before them, and these.
-    shuffles: HashMap<NodeId, NodeId>,
-    shuffled: HashSet<NodeId>,
+    shuffles: FxHashMap<NodeId, NodeId>,
+    shuffled: NodeSet,
     /// Elementwise nodes that the reduction reading them computes, by that.
-    reduced: HashMap<NodeId, NodeId>,
-    absorbed: HashSet<NodeId>,
+    reduced: FxHashMap<NodeId, NodeId>,
+    absorbed: NodeSet,
     /// Nodes that depend on parameters only: no step computes them.
-    params: HashSet<NodeId>,
+    params: NodeSet,
 }
 
 impl Layout {
@@ -113,7 +113,7 @@ pub(crate) fn sizes(graph: &Graph, value: Value) -> Vec<i64> {
 }
 
 /// Decides everything. `params` are the nodes that depend on parameters only.
-pub(crate) fn decide(graph: &Graph, order: &[NodeId], params: &HashSet<NodeId>, lanes: i64) -> Layout {
+pub(crate) fn decide(graph: &Graph, order: &[NodeId], params: &NodeSet, lanes: i64) -> Layout {
     let mut layout = Layout { params: params.clone(), ..Layout::default() };
     for id in order.iter().filter(|id| !params.contains(id)) {
         let node = graph.node(*id);
@@ -268,7 +268,7 @@ pub(crate) fn split_start(graph: &Graph, value: Value) -> i64 {
 }
 
 /// Records which results own memory, and which are guests of their operand.
-fn share(layout: &mut Layout, graph: &Graph, params: &HashSet<NodeId>, id: NodeId, lanes: i64) {
+fn share(layout: &mut Layout, graph: &Graph, params: &NodeSet, id: NodeId, lanes: i64) {
     let node = graph.node(id);
     let result = |result: usize| Value { node: id, result: result as u32 };
     // Guests: the same elements of the operand's storage, at a channel offset.
@@ -364,7 +364,7 @@ fn host_operands(layout: &mut Layout, graph: &Graph, id: NodeId, lanes: i64) {
 }
 
 /// Gives roots the halos that can be there and lists copies for the other demands.
-fn assign_halos(layout: &mut Layout, graph: &Graph, order: &[NodeId], params: &HashSet<NodeId>, lanes: i64) {
+fn assign_halos(layout: &mut Layout, graph: &Graph, order: &[NodeId], params: &NodeSet, lanes: i64) {
     let mut demands = Vec::new();
     for id in order.iter().filter(|id| !params.contains(id)) {
         demands.extend(demand(graph, layout, *id, lanes));

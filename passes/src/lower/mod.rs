@@ -54,12 +54,12 @@ pub use error::LowerError;
 use layout::{Layout, sizes};
 use packs::PackKeys;
 use program::NotElementwise;
-use rectify_ir::graph::{Graph, Node, NodeId, Value};
+use rectify_ir::graph::{Graph, Node, NodeId, NodeSet, Value};
 use rectify_ir::op::Op;
 use rectify_ir::plan::{Algorithm, Plan};
 use rectify_ir::target::Target;
 use rectify_ir::{DType, types::ShapeDisplay};
-use std::collections::{HashMap, HashSet};
+use rustc_hash::FxHashMap;
 use storage::{Draft, Form, Halo, Home, StorageId};
 use view::View;
 
@@ -99,10 +99,10 @@ pub fn lower_with(graph: &Graph, target: &Target, policy: ConvPolicy) -> Result<
         layout,
         draft: Draft::new(lanes),
         inputs: Vec::new(),
-        views: HashMap::new(),
-        roots: HashMap::new(),
-        copies: HashMap::new(),
-        channels: HashMap::new(),
+        views: FxHashMap::default(),
+        roots: FxHashMap::default(),
+        copies: FxHashMap::default(),
+        channels: FxHashMap::default(),
         keys: PackKeys::default(),
     };
     for (index, id) in graph.inputs().iter().enumerate() {
@@ -131,12 +131,12 @@ struct Lower<'a> {
     /// The model's inputs in the caller's memory.
     inputs: Vec<(Value, View)>,
     /// Where values lie; values that depend on parameters only are packed where they are used.
-    views: HashMap<Value, View>,
+    views: FxHashMap<Value, View>,
     /// Storages of roots, as the view of the root itself.
-    roots: HashMap<Value, View>,
-    copies: HashMap<(Value, Form, demand::Fill), View>,
+    roots: FxHashMap<Value, View>,
+    copies: FxHashMap<(Value, Form, demand::Fill), View>,
     /// Computed vectors of channels in tiles, by groups and width.
-    channels: HashMap<(Value, i64, i64), StorageId>,
+    channels: FxHashMap<(Value, i64, i64), StorageId>,
     keys: PackKeys,
 }
 
@@ -323,9 +323,9 @@ fn held(dtype: DType) -> DType {
 
 /// The nodes that depend on parameters only and are evaluated while parameters are packed. Packs hold f32: what is
 /// computed from or to other elements is computed at run time, from parameters as they are.
-fn packed_parameters(graph: &Graph) -> HashSet<NodeId> {
+fn packed_parameters(graph: &Graph) -> NodeSet {
     let of_f32 = |v: &Value| held(graph.ty(*v).dtype) == DType::F32;
-    let mut packed = HashSet::new();
+    let mut packed = NodeSet::default();
     for id in graph.topo_order() {
         let node = graph.node(id);
         let derived = !node.operands.is_empty()

@@ -17,7 +17,7 @@ use rectify_ir::kernel::{
     PackFormat, Program, Reduce, Vectorise,
 };
 use rectify_ir::plan::Args;
-use std::collections::HashSet;
+use rustc_hash::FxHashSet;
 
 /// How an operand or the output is addressed.
 #[derive(Clone, Debug)]
@@ -135,7 +135,7 @@ impl NestRequest {
     }
 
     /// Operands that hold places.
-    fn places(&self) -> HashSet<usize> {
+    fn places(&self) -> FxHashSet<usize> {
         let refs = std::iter::once(&self.output).chain(&self.operands);
         refs.flat_map(|r| &r.indirect).map(|indirect| indirect.operand).collect()
     }
@@ -385,7 +385,7 @@ impl Parts<'_> {
     #[expect(clippy::too_many_arguments, reason = "the parts of one nest")]
     fn vectorise(
         &self,
-        places: &HashSet<usize>,
+        places: &FxHashSet<usize>,
         output: &NestStream,
         operands: &[NestStream],
         finals: &[NestStream],

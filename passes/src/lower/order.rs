@@ -5,9 +5,10 @@
 //! node as soon as it can, if what it reads is large and its result is not, or dies with it.
 
 use super::layout::sizes;
-use rectify_ir::graph::{Graph, NodeId, Value};
+use rectify_ir::graph::{Graph, NodeId, NodeSet, Value};
 use rectify_ir::op::Op;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
 
 /// A result is small beside an operand of this many times its bytes.
 const SMALL: i64 = 16;
@@ -15,7 +16,7 @@ const SMALL: i64 = 16;
 const TINY: i64 = 1024;
 
 /// The nodes in the order in which they are lowered; `params` depend on parameters only.
-pub(super) fn order(graph: &Graph, params: &HashSet<NodeId>) -> Vec<NodeId> {
+pub(super) fn order(graph: &Graph, params: &NodeSet) -> Vec<NodeId> {
     let plain = graph.topo_order();
     let memory = Memory::new(graph, params, &plain);
     let frugal = memory.frugal(&plain);
@@ -27,17 +28,22 @@ pub(super) fn order(graph: &Graph, params: &HashSet<NodeId>) -> Vec<NodeId> {
 struct Memory<'a> {
     graph: &'a Graph,
     /// Bytes of what a node makes in the arena: none for inputs, outputs, parameters and views.
-    made: HashMap<NodeId, i64>,
+    made: FxHashMap<NodeId, i64>,
     /// Nodes whose results a node reads, once each.
-    reads: HashMap<NodeId, Vec<NodeId>>,
+    reads: FxHashMap<NodeId, Vec<NodeId>>,
     /// How many nodes read each.
-    readers: HashMap<NodeId, usize>,
+    readers: FxHashMap<NodeId, usize>,
 }
 
 impl Memory<'_> {
-    fn new<'a>(graph: &'a Graph, params: &HashSet<NodeId>, order: &[NodeId]) -> Memory<'a> {
-        let mut roots: HashMap<NodeId, NodeId> = HashMap::new();
-        let mut m = Memory { graph, made: HashMap::new(), reads: HashMap::new(), readers: HashMap::new() };
+    fn new<'a>(graph: &'a Graph, params: &NodeSet, order: &[NodeId]) -> Memory<'a> {
+        let mut roots: FxHashMap<NodeId, NodeId> = FxHashMap::default();
+        let mut m = Memory {
+            graph,
+            made: FxHashMap::default(),
+            reads: FxHashMap::default(),
+            readers: FxHashMap::default(),
+        };
         for &id in order {
             let node = graph.node(id);
             let is_view = matches!(
@@ -69,11 +75,11 @@ impl Memory<'_> {
 
     /// Runs what is worth it at once, and else the next node of `plain` that can run.
     fn frugal(&self, plain: &[NodeId]) -> Vec<NodeId> {
-        let place: HashMap<NodeId, usize> = plain.iter().enumerate().map(|(i, id)| (*id, i)).collect();
-        let mut users: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
-        let mut missing: HashMap<NodeId, usize> = HashMap::new();
+        let place: FxHashMap<NodeId, usize> = plain.iter().enumerate().map(|(i, id)| (*id, i)).collect();
+        let mut users: FxHashMap<NodeId, Vec<NodeId>> = FxHashMap::default();
+        let mut missing: FxHashMap<NodeId, usize> = FxHashMap::default();
         for &id in plain {
-            let operands: HashSet<NodeId> = self.graph.node(id).operands.iter().map(|v| v.node).collect();
+            let operands: NodeSet = self.graph.node(id).operands.iter().map(|v| v.node).collect();
             missing.insert(id, operands.len());
             for operand in operands {
                 users.entry(operand).or_default().push(id);
@@ -103,7 +109,7 @@ impl Memory<'_> {
         }
     }
 
-    fn is_worth_it(&self, id: NodeId, left: &HashMap<NodeId, usize>, tiny: i64) -> bool {
+    fn is_worth_it(&self, id: NodeId, left: &FxHashMap<NodeId, usize>, tiny: i64) -> bool {
         let (made, reads) = (self.made[&id], &self.reads[&id]);
         let freed: i64 = reads.iter().filter(|r| left[r] == 1).map(|r| self.made[r]).sum();
         let largest = reads.iter().map(|r| self.made[r]).max().unwrap_or(0);

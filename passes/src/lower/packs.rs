@@ -3,7 +3,7 @@
 use rectify_ir::graph::{Graph, NodeId, Value};
 use rectify_ir::literal::Literal;
 use rectify_ir::op::{Op, Source};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// Longer texts are replaced by their hash.
 const MAX_TEXT: usize = 160;
@@ -11,7 +11,7 @@ const MAX_TEXT: usize = 160;
 /// Texts of derivations over full names, each made once.
 #[derive(Debug, Default)]
 pub(crate) struct PackKeys {
-    texts: HashMap<NodeId, String>,
+    texts: FxHashMap<NodeId, String>,
 }
 
 impl PackKeys {
@@ -57,7 +57,8 @@ impl PackKeys {
                 }
             };
             let long = text.len() > MAX_TEXT;
-            self.texts.insert(id, if long { format!("derived:{:032x}", fnv(text.as_bytes())) } else { text });
+            self.texts
+                .insert(id, if long { format!("derived:{:032x}", hash(text.as_bytes())) } else { text });
         }
         self.texts[&root].clone()
     }
@@ -67,12 +68,17 @@ impl PackKeys {
 pub(crate) fn literal_key(literal: &Literal) -> String {
     let mut bytes = format!("{}{:?}", literal.dtype, literal.shape).into_bytes();
     bytes.extend_from_slice(&literal.bytes);
-    format!("literal:{:032x}", fnv(&bytes))
+    format!("literal:{:032x}", hash(&bytes))
 }
 
-/// FNV-1a of 128 bits: keys are compared across specialisations of one model, not against an adversary.
-fn fnv(bytes: &[u8]) -> u128 {
-    bytes.iter().fold(0x6c62272e07bb014262b821756295c58d, |hash: u128, byte| {
-        (hash ^ u128::from(*byte)).wrapping_mul(0x0000000001000000000000000000013B)
-    })
+/// A hash of 128 bits, after FNV-1a but of words: keys are compared across specialisations of one model, not against an
+/// adversary.
+fn hash(bytes: &[u8]) -> u128 {
+    const PRIME: u128 = 0x0000000001000000000000000000013B;
+    let mix = |hash: u128, word: u64| (hash.rotate_left(23) ^ u128::from(word)).wrapping_mul(PRIME);
+    let (words, rest) = bytes.as_chunks();
+    let whole = words
+        .iter()
+        .fold(0x6c62272e07bb014262b821756295c58d, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    rest.iter().fold(mix(whole, bytes.len() as u64), |hash, byte| mix(hash, u64::from(*byte)))
 }

@@ -7,7 +7,8 @@ use super::view::View;
 use rectify_ir::graph::{Graph, Value};
 use rectify_ir::plan::{Buffer, BufferId, KernelId, Place, Plan, Pointer, Port, Step};
 use rectify_ir::target::Target;
-use std::collections::{BTreeMap, HashMap};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 
 /// Assembles the plan. `outputs` are the views of the model's outputs.
 pub(crate) fn finish(
@@ -56,7 +57,7 @@ pub(crate) fn finish(
 
     let barriers = barriers(&draft, &offsets);
     let mut kernels = Vec::new();
-    let mut kernel_ids = HashMap::new();
+    let mut kernel_ids = FxHashMap::default();
     let scratch = draft.steps.iter().map(|s| s.args.scratch_bytes(&s.kernel)).max().unwrap_or(0);
     let mut steps = Vec::with_capacity(draft.steps.len());
     for (step, barrier) in draft.steps.into_iter().zip(barriers) {

@@ -87,24 +87,48 @@ impl WinogradPack {
     /// Inlined with all that it calls, so that callers can build it for the vector widths of their machine.
     #[inline(always)]
     pub(in crate::kernel) fn pack_group(&self, source: &[f32], packed: &mut [f32]) {
-        const ABSENT: &[f32; TAPS] = &[0.0; TAPS];
+        match (self.outputs, (self.width as usize).is_multiple_of(TOGETHER)) {
+            (2, true) => self.pack_positions::<4, true>(source, packed),
+            (2, false) => self.pack_positions::<4, false>(source, packed),
+            (_, true) => self.pack_positions::<6, true>(source, packed),
+            (_, false) => self.pack_positions::<6, false>(source, packed),
+        }
+    }
+
+    /// As `pack_group`, for `N * N` positions; `WHOLE` where the width is a multiple of [`TOGETHER`].
+    #[inline(always)]
+    fn pack_positions<const N: usize, const WHOLE: bool>(&self, source: &[f32], packed: &mut [f32]) {
         let (inputs, width) = (self.in_channels as usize, self.width as usize);
         let (row, step) = (inputs * TAPS, self.picked.step as usize);
         // Of the picked channels, the source begins with the first and ends with the last.
         let channels = (source.len() / row).div_ceil(step);
         let (position_len, chunk_len) = (self.position_len(), CHUNK * width);
-        let mut chunk = vec![0.0f32; self.positions() * chunk_len];
+        let mut chunk = vec![0.0f32; N * N * chunk_len];
         for start in (0..position_len / width).step_by(CHUNK) {
             let present = CHUNK.min(position_len / width - start);
-            for (k, input) in (start..start + present).enumerate() {
-                for first in (0..width).step_by(TOGETHER) {
-                    let kernels: [&[f32; TAPS]; TOGETHER] = std::array::from_fn(|out| {
-                        let at = (first + out) * step * row + input * TAPS;
-                        let real = first + out < channels && input < inputs;
-                        if real { source[at..].first_chunk().unwrap_or(ABSENT) } else { ABSENT }
-                    });
-                    let count = TOGETHER.min(width - first);
-                    self.transform(&kernels, count, &mut chunk[k * width + first..], chunk_len);
+            for first in (0..width).step_by(TOGETHER) {
+                let kernels: [&[[f32; TAPS]]; TOGETHER] = std::array::from_fn(|out| {
+                    let at = (first + out) * step * row;
+                    let real = first + out < channels.min(width);
+                    if real { source[at..at + row].as_chunks().0 } else { &[] }
+                });
+                for (k, input) in (start..start + present).enumerate() {
+                    let taps = taps(&kernels, input);
+                    // Down the columns, then along the rows.
+                    let columns: [[[f64; TOGETHER]; N]; 3] =
+                        [0, 1, 2].map(|c| kernel_row([&taps[c], &taps[3 + c], &taps[6 + c]]));
+                    let mut at = k * width + first;
+                    for p in 0..N {
+                        let positions: [[f64; TOGETHER]; N] =
+                            kernel_row([&columns[0][p], &columns[1][p], &columns[2][p]]);
+                        for values in &positions {
+                            let count = if WHOLE { TOGETHER } else { TOGETHER.min(width - first) };
+                            for (to, value) in chunk[at..at + count].iter_mut().zip(values) {
+                                *to = *value as f32;
+                            }
+                            at += chunk_len;
+                        }
+                    }
                 }
             }
             // Positions are far apart, often in the same set of the cache: each is written a run of lines at a time.
@@ -115,32 +139,26 @@ impl WinogradPack {
             }
         }
     }
+}
 
-    /// Writes `count` transformed kernels, positions `distance` apart.
-    #[inline(always)]
-    fn transform(
-        &self,
-        kernels: &[&[f32; TAPS]; TOGETHER],
-        count: usize,
-        mut to: &mut [f32],
-        distance: usize,
-    ) {
-        let taps: [[f64; TOGETHER]; TAPS] =
-            std::array::from_fn(|tap| std::array::from_fn(|k| f64::from(kernels[k][tap])));
-        // Down the columns, then along the rows.
-        let columns = [0, 1, 2].map(|c| kernel_row(self.outputs, [&taps[c], &taps[3 + c], &taps[6 + c]]));
-        for k in 0..columns[0].1 {
-            let (row, n) = kernel_row(self.outputs, [&columns[0].0[k], &columns[1].0[k], &columns[2].0[k]]);
-            for values in &row[..n] {
-                let values = values.map(|value| value as f32);
-                match to.first_chunk_mut() {
-                    Some(whole) if count == TOGETHER => *whole = values,
-                    _ => to[..count].copy_from_slice(&values[..count]),
-                }
-                to = to.get_mut(distance..).unwrap_or_default();
-            }
+/// The taps of an input channel in the rows of some output channels; zeros where a row has no such channel.
+#[inline(always)]
+fn taps(kernels: &[&[[f32; TAPS]]; TOGETHER], input: usize) -> [[f64; TOGETHER]; TAPS] {
+    const ABSENT: &[f32; TAPS] = &[0.0; TAPS];
+    let mut all = [[0.0f32; TOGETHER]; TAPS];
+    for (out, kernel) in kernels.iter().enumerate() {
+        let kernel = kernel.get(input).unwrap_or(ABSENT);
+        for (tap, value) in kernel.iter().enumerate() {
+            all[tap][out] = *value;
         }
     }
+    let mut wide = [[0.0f64; TOGETHER]; TAPS];
+    for (wide, values) in wide.iter_mut().zip(&all) {
+        for (wide, value) in wide.iter_mut().zip(values) {
+            *wide = f64::from(*value);
+        }
+    }
+    wide
 }
 
 #[cfg(test)]

@@ -43,19 +43,21 @@ pub fn output_matrix(outputs: u8) -> Vec<Vec<f64>> {
     (0..i32::from(outputs)).map(row).collect()
 }
 
-/// A row of `G` along one axis of a kernel, for `W` kernels at once: 1, p, p² over the product of p's distances from
-/// the other finite points.
+/// `G` along one axis of a kernel, for `W` kernels at once and `N` positions, 4 or 6: 1, p, p² over the product of p's
+/// distances from the other finite points.
+///
+/// Plain loops over whole arrays: every array becomes a few vector registers.
 #[inline(always)]
-pub(super) fn kernel_row<const W: usize>(outputs: u8, g: [&[f64; W]; 3]) -> ([[f64; W]; 6], usize) {
-    let mut rows = [[0.0; W]; 6];
+pub(super) fn kernel_row<const N: usize, const W: usize>(g: [&[f64; W]; 3]) -> [[f64; W]; N] {
+    let mut rows = [[0.0; W]; N];
     let [g0, g1, g2] = g;
     // Pairs of points ±p.
-    let pairs: &[(f64, f64)] = match outputs {
-        2 => &[(1.0, 0.5)],
+    let pairs: &[(f64, f64)] = match N {
+        4 => &[(1.0, 0.5)],
         _ => &[(NEAR, -1.0 / 1.5), (FAR, 1.0 / 6.0)],
     };
     for i in 0..W {
-        rows[0][i] = if outputs == 2 { -g0[i] } else { g0[i] };
+        rows[0][i] = if N == 4 { -g0[i] } else { g0[i] };
     }
     for (k, &(point, scale)) in pairs.iter().enumerate() {
         // Squares of the points are exact.
@@ -67,19 +69,22 @@ pub(super) fn kernel_row<const W: usize>(outputs: u8, g: [&[f64; W]; 3]) -> ([[f
             rows[2 + 2 * k][i] = even - odd;
         }
     }
-    let last = 1 + 2 * pairs.len();
-    rows[last] = *g2;
-    (rows, last + 1)
+    rows[N - 1] = *g2;
+    rows
 }
 
 /// `G`: n rows of 3.
 pub fn kernel_matrix(outputs: u8) -> Vec<[f64; 3]> {
-    let unit = |i: usize| [0, 1, 2].map(|k| [f64::from(u8::from(k == i))]);
-    let columns = [0, 1, 2].map(|i| {
-        let [a, b, c] = unit(i);
-        kernel_row(outputs, [&a, &b, &c])
-    });
-    (0..columns[0].1).map(|row| [0, 1, 2].map(|i| columns[i].0[row][0])).collect()
+    match outputs {
+        2 => matrix::<4>(),
+        _ => matrix::<6>(),
+    }
+}
+
+fn matrix<const N: usize>() -> Vec<[f64; 3]> {
+    // Three kernels of one tap each.
+    let [a, b, c] = [0, 1, 2].map(|tap| [0, 1, 2].map(|k| f64::from(u8::from(k == tap))));
+    kernel_row::<N, 3>([&a, &b, &c]).to_vec()
 }
 
 /// `M X M'`, for the reference.
@@ -107,9 +112,9 @@ mod tests {
             let value = |seed: usize| ((seed * 2654435761) % 1009) as f64 / 500.0 - 1.0;
             let d: Vec<Vec<f64>> = (0..n).map(|r| (0..n).map(|c| value(r * 17 + c + 3)).collect()).collect();
             let g: Vec<Vec<f64>> = (0..3).map(|r| (0..3).map(|c| value(r * 31 + c + 99)).collect()).collect();
+            let matrix = kernel_matrix(outputs);
             let columns = |row: [f64; 3]| {
-                let (rows, count) = kernel_row(outputs, [&[row[0]], &[row[1]], &[row[2]]]);
-                rows[..count].iter().map(|r| r[0]).collect::<Vec<_>>()
+                matrix.iter().map(|g| g.iter().zip(row).map(|(g, x)| g * x).sum::<f64>()).collect::<Vec<_>>()
             };
             // G g, then (G g) G'.
             let half: Vec<Vec<f64>> = (0..3).map(|c| columns([g[0][c], g[1][c], g[2][c]])).collect();
