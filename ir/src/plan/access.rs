@@ -5,7 +5,7 @@
 //! tensor and its inside interleave.
 
 use super::Args;
-use super::words::{Pattern, Words};
+use super::words::Words;
 use crate::kernel::{Descriptor, NestStream, Operand, StepArgs, Store, Stream, TileArgs};
 
 /// Contiguous bytes, relative to a step's pointer.
@@ -286,8 +286,8 @@ fn combine(runs: &[Run], mut offsets: Vec<i64>) -> Vec<Run> {
     } else if count < MANY_RUNS || span / word > 64 * count as i64 {
         normalise(all().collect())
     } else {
-        let mut set = Words::default();
-        all().for_each(|(a, b)| set.set(&Pattern::run(a - start, b - start, word)));
+        let mut set = Words::of((span / word) as usize);
+        all().for_each(|(a, b)| set.insert((a - start) / word..(b - start) / word));
         set.runs().map(|(a, b)| (start + a * word, start + b * word)).collect()
     }
 }

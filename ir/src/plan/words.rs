@@ -140,6 +140,27 @@ pub(super) struct Words {
 }
 
 impl Words {
+    /// A set with room for so many words, and none of them.
+    pub fn of(words: usize) -> Words {
+        Words { bits: vec![0; words / 64 + 1] }
+    }
+
+    /// Adds words, within the room that there is.
+    pub fn insert(&mut self, words: Range<i64>) {
+        let bits = &mut self.bits;
+        if words.end - words.start == 1 {
+            bits[words.start as usize / 64] |= 1 << (words.start % 64);
+            return;
+        }
+        over_run(words.start, words.end, |piece| {
+            match piece {
+                Piece::Bits(at, mask) => bits[at] |= mask,
+                Piece::Whole(words) => bits[words].fill(u64::MAX),
+            }
+            true
+        });
+    }
+
     pub fn set(&mut self, pattern: &Pattern) {
         let bits = &mut self.bits;
         pattern.over(|piece| {
