@@ -118,9 +118,9 @@ impl WinogradPack {
                     let columns: [[[f64; TOGETHER]; N]; 3] =
                         [0, 1, 2].map(|c| kernel_row([&taps[c], &taps[3 + c], &taps[6 + c]]));
                     let mut at = k * width + first;
-                    for p in 0..N {
-                        let positions: [[f64; TOGETHER]; N] =
-                            kernel_row([&columns[0][p], &columns[1][p], &columns[2][p]]);
+                    let [left, middle, right] = &columns;
+                    for ((left, middle), right) in left.iter().zip(middle).zip(right) {
+                        let positions: [[f64; TOGETHER]; N] = kernel_row([left, middle, right]);
                         for values in &positions {
                             let count = if WHOLE { TOGETHER } else { TOGETHER.min(width - first) };
                             for (to, value) in chunk[at..at + count].iter_mut().zip(values) {
