@@ -2,6 +2,7 @@
 
 use crate::compiler::{Compiler, Options, Rewritten, target};
 use crate::error::Error;
+use crate::idle::Idle;
 use crate::meta::{ParameterInfo, PortInfo};
 use crate::outputs::Outputs;
 use crate::session::Session;
@@ -37,6 +38,7 @@ pub(crate) struct Inner {
     pub output_names: Arc<[Arc<str>]>,
     /// Compilations for values of inputs that shapes depend on. The graph itself then has inputs only, and cannot run.
     pub variants: Option<Variants>,
+    pub idle: Idle,
     cache: Mutex<Cache>,
     /// Held while a specialisation is made, so that nobody makes the same twice.
     making: Mutex<()>,
@@ -71,6 +73,7 @@ impl Compiled {
             kernels: KernelCache::new(target),
             packs: PackCache::default(),
             variants,
+            idle: Idle::default(),
             cache: Mutex::default(),
             making: Mutex::default(),
             typed,
@@ -86,7 +89,8 @@ impl Compiled {
             .iter()
             .any(|s| !compiled.inner.options.sizes.contains_key(s.as_ref()));
         if !missing && compiled.inner.variants.is_none() {
-            compiled.prepare(&[])?;
+            // The memory is made when it is used first: many a model is compiled only to look at it.
+            compiled.inner.specialisation(&compiled.inner.options.sizes)?;
         }
         Ok(compiled)
     }
@@ -131,9 +135,12 @@ impl Compiled {
         Session::new(self.clone())
     }
 
-    /// Makes code and parameters for these sizes now instead of at the first run.
+    /// Makes code, parameters and memory for these sizes now instead of at the first run.
     pub fn prepare(&self, sizes: &[(&str, i64)]) -> Result<(), Error> {
-        self.inner.specialisation(&self.inner.sizes(sizes)?).map(|_| ())
+        let session = self.inner.specialisation(&self.inner.sizes(sizes)?)?.session(&self.inner)?;
+        session.touch();
+        self.inner.idle.put(session);
+        Ok(())
     }
 
     /// The optimised graph. Its `Display` is a model that runs, with the same results.

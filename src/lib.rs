@@ -40,6 +40,7 @@ pub mod cost;
 pub mod data;
 mod error;
 pub mod evaluate;
+mod idle;
 pub mod import;
 pub mod init;
 pub mod lint;

@@ -11,7 +11,7 @@ use rectify_runtime::{Tensor, TensorView, session};
 use std::sync::Arc;
 
 /// A place to run a compiled model one call after another. As long as the shapes of the inputs stay, a run allocates
-/// nothing; other shapes make or fetch the code for them.
+/// nothing; other shapes make or fetch the code for them, and take over the memory.
 pub struct Session {
     compiled: Compiled,
     /// Where shapes depend on values: the compilation for those of the last run, and its session.
@@ -114,6 +114,10 @@ impl Current {
             let inner = &compiled.inner;
             let views: Vec<_> = inputs.iter().map(|(_, view)| *view).collect();
             let specialisation = inner.specialisation(&inner.solve(&views)?)?;
+            let session = match current.take() {
+                Some(previous) => specialisation.take_over(previous.session)?,
+                None => specialisation.session(inner)?,
+            };
             let tensors = specialisation
                 .plan()
                 .outputs
@@ -121,7 +125,7 @@ impl Current {
                 .map(|port| Tensor::zeros(port.dtype, port.shape.as_slice()))
                 .collect::<Result<Vec<_>, _>>()?;
             *current = Some(Current {
-                session: specialisation.new_session(inner)?,
+                session,
                 input_shapes: views.iter().map(|v| v.shape().to_vec()).collect(),
                 outputs: Outputs { names: inner.output_names.clone(), tensors },
                 profile: profile(profiling, compiled, &specialisation),

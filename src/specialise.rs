@@ -1,4 +1,4 @@
-//! A model at known sizes: plan, machine code, packed parameters, and sessions that are not in use.
+//! A model at known sizes: plan, machine code and packed parameters.
 
 use crate::compiled::Inner;
 use crate::error::Error;
@@ -12,7 +12,7 @@ use rectify_runtime::profile::Profile;
 use rectify_runtime::session::{Code, Executable, RunError, RunOptions, Session};
 use rectify_runtime::{TensorView, TensorViewMut};
 use std::any::Any;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Everything for one set of sizes.
@@ -21,7 +21,6 @@ pub(crate) struct Specialisation {
     plan: Arc<Plan>,
     executable: Arc<Executable>,
     code_bytes: usize,
-    idle: Mutex<Vec<Session>>,
     times: CompileTimes,
 }
 
@@ -35,9 +34,6 @@ pub struct CompileTimes {
     /// Parameters drawn or read, and brought into the kernels' form.
     pub pack: Duration,
 }
-
-/// Sessions kept for the next caller; more than this many callers at once allocate.
-const MAX_IDLE: usize = 4;
 
 impl Specialisation {
     pub fn new(inner: &Inner, sizes: Bindings) -> Result<Specialisation, Error> {
@@ -59,7 +55,7 @@ impl Specialisation {
             Executable::new(plan.clone(), code, packs).map_err(|e| Error::internal("runtime", e))?;
         let times = CompileTimes { plan: planned - start, code: compiled - planned, pack: packed - compiled };
         let executable = Arc::new(executable);
-        Ok(Specialisation { sizes, plan, executable, code_bytes, idle: Mutex::default(), times })
+        Ok(Specialisation { sizes, plan, executable, code_bytes, times })
     }
 
     pub fn sizes(&self) -> &Bindings {
@@ -74,10 +70,9 @@ impl Specialisation {
         self.times
     }
 
-    /// Memory that goes with this specialisation; packed parameters are shared and not counted.
+    /// Memory that goes with this specialisation; packed parameters and memory of sessions are shared and not counted.
     pub fn memory_bytes(&self) -> usize {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        self.code_bytes + idle.iter().map(Session::memory_bytes).sum::<usize>()
+        self.code_bytes + self.executable.memory_bytes()
     }
 
     /// Runs on inputs and outputs in the plan's order.
@@ -87,22 +82,21 @@ impl Specialisation {
         inputs: &[TensorView<'_>],
         outputs: &mut [TensorViewMut<'_>],
     ) -> Result<(), Error> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut session = match idle {
-            Some(session) => session,
-            None => self.new_session(inner)?,
-        };
+        let mut session = self.session(inner)?;
         let outputs = outputs.iter_mut().map(bytes_mut);
         run(&mut session, inner, inputs.iter().map(TensorView::bytes), outputs, None)?;
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MAX_IDLE {
-            idle.push(session);
-        }
+        inner.idle.put(session);
         Ok(())
     }
 
-    pub fn new_session(&self, inner: &Inner) -> Result<Session, Error> {
-        Session::new(self.executable.clone(), inner.threads).map_err(run_error)
+    /// A session for the caller alone, of memory that is there already where possible.
+    pub fn session(&self, inner: &Inner) -> Result<Session, Error> {
+        inner.idle.take(&self.executable, inner.threads).map_err(run_error)
+    }
+
+    /// The caller's session for other sizes, as one for these.
+    pub fn take_over(&self, session: Session) -> Result<Session, Error> {
+        session.turned_to(self.executable.clone()).map_err(run_error)
     }
 }
 

@@ -62,6 +62,23 @@ fn sessions_and_run_into_agree_with_run() {
     }
 }
 
+/// Sizes take over the memory of those before, whatever lies in it.
+#[test]
+fn memory_goes_from_size_to_size() {
+    let shared = net(2);
+    let mut session = shared.session();
+    for (n, h, w) in [(1, 4, 6), (2, 30, 31), (1, 4, 6), (1, 10, 7), (2, 30, 31)] {
+        let (x, y) = inputs(n, h, w);
+        let want = net(2).run(&[("x", x.view()), ("y", y.view())]).unwrap();
+        assert_eq!(shared.run(&[("x", x.view()), ("y", y.view())]).unwrap(), want);
+        assert_eq!(session.run(&[("x", x.view()), ("y", y.view())]).unwrap(), &want);
+        // What stays behind are NaN.
+        let x = Tensor::new([n, 3, h, w], vec![f32::NAN; n * 3 * h * w]).unwrap();
+        shared.run(&[("x", x.view()), ("y", y.view())]).unwrap();
+        session.run(&[("x", x.view()), ("y", y.view())]).unwrap();
+    }
+}
+
 #[test]
 fn callers_on_many_threads_share_a_model() {
     let compiled = net(2);

@@ -30,7 +30,7 @@ impl Program {
         let specialisation = compiled.inner.specialisation(&Bindings::new())?;
         let times = specialisation.times();
         let passes = start.elapsed().saturating_sub(times.plan + times.code + times.pack);
-        let session = specialisation.new_session(&compiled.inner)?;
+        let session = specialisation.session(&compiled.inner)?;
         Ok(Program { compiled, specialisation, session, passes, profile: None })
     }
 

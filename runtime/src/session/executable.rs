@@ -97,6 +97,11 @@ impl Executable {
         &self.plan
     }
 
+    /// Bytes of the steps' arguments, most of which are tables of offsets.
+    pub fn memory_bytes(&self) -> usize {
+        self.steps.iter().map(|step| size_of_val(&*step.args)).sum()
+    }
+
     pub(super) fn steps(&self) -> &[ExecStep] {
         &self.steps
     }

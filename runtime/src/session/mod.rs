@@ -25,7 +25,8 @@ pub enum RunError {
     Region(#[from] RegionError),
 }
 
-/// The memory of one run: arena, scratch of each thread, resolved pointers. Running allocates nothing.
+/// The memory of one run: arena, scratch of each thread, resolved pointers. Running allocates nothing. The memory can serve
+/// one executable after another.
 pub struct Session {
     executable: Arc<Executable>,
     /// Held for its memory: `pointers` points into it.
@@ -53,6 +54,24 @@ impl Session {
         let scratch = Arena::new(executable.scratch_stride() * threads)?;
         let pointers = Pointers::new(&executable, &arena);
         Ok(Session { executable, arena, scratch, threads, pointers })
+    }
+
+    /// The session as one for another executable. Its memory is kept where that suffices; what is left in it does not
+    /// matter, as no plan reads what it has not written.
+    pub fn turned_to(self, executable: Arc<Executable>) -> Result<Session, RunError> {
+        if Arc::ptr_eq(&self.executable, &executable) {
+            return Ok(self);
+        }
+        let arena = grown(self.arena, executable.plan().arena_bytes)?;
+        let scratch = grown(self.scratch, executable.scratch_stride() * self.threads)?;
+        let pointers = Pointers::new(&executable, &arena);
+        Ok(Session { executable, arena, scratch, threads: self.threads, pointers })
+    }
+
+    /// Touches all memory that a run uses, so that the first does not wait for the system to hand out pages.
+    pub fn touch(&self) {
+        self.arena.touch(0..self.executable.plan().arena_bytes);
+        self.scratch.touch(0..self.executable.scratch_stride() * self.threads);
     }
 
     pub fn executable(&self) -> &Arc<Executable> {
@@ -99,6 +118,15 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// A block of at least `bytes` bytes: this one, or one in its place.
+fn grown(arena: Arena, bytes: usize) -> Result<Arena, ArenaError> {
+    if arena.len() >= bytes {
+        return Ok(arena);
+    }
+    drop(arena);
+    Arena::new(bytes)
 }
 
 /// Walks the plan's steps as one thread of the region.
