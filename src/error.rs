@@ -94,6 +94,12 @@ impl Error {
         match self {
             Error::Data(e) => e.help.as_deref(),
             Error::Option { help, .. } => help.as_deref(),
+            Error::Load(LoadError::File { .. } | LoadError::Tensor { .. }) => Some(
+                "weights are a safetensors, npz or npy file; if a copy or a download ended early, fetch it again",
+            ),
+            Error::Sizes(BindError::Rank { .. } | BindError::Size { .. }) => {
+                Some("`rectify info MODEL` shows the shapes of the inputs, and which of their sizes may vary")
+            }
             Error::Diverged { .. } => {
                 Some("a lower rate, warm-up or gradient clipping may keep it within bounds")
             }

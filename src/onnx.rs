@@ -1,5 +1,6 @@
 //! ONNX files as models: told by content, imported, their weights read where they lie in the mapped file.
 
+use crate::data::DataError;
 use crate::error::{Error, Report};
 use crate::import::onnx::{
     Imported, LoadError, OnnxModel, OnnxWeights, Options, Problem, ProblemKind, Problems,
@@ -41,19 +42,27 @@ pub(crate) fn is_onnx(name: &str, head: &[u8]) -> bool {
     key && head.iter().any(control)
 }
 
+/// The bytes are no model, or not a whole one.
+fn no_model(path: &Path, error: &LoadError) -> Error {
+    let help = match error {
+        LoadError::NoGraph => "the file is empty, or one of tensors alone: export the network again",
+        _ => "export the network again, or fetch the file again if a copy or a download ended early",
+    };
+    Error::Data(DataError::new(path, error.to_string()).help(help))
+}
+
 impl Onnx {
     pub fn open(path: &Path) -> Result<(Graph, Onnx), Error> {
         let name = path.display().to_string();
         let file = OnnxModel::open(path).map_err(|e| match e {
             LoadError::Io { error, .. } => Error::Read { path: path.to_owned(), message: error },
-            other => Error::Format { name: name.clone(), message: other.to_string() },
+            other => no_model(path, &other),
         })?;
         Onnx::import(Arc::new(file), name, &BTreeMap::new(), &BTreeMap::new())
     }
 
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<(Graph, Onnx), Error> {
-        let file = OnnxModel::from_bytes(bytes.to_vec(), name)
-            .map_err(|e| Error::Format { name: name.to_owned(), message: e.to_string() })?;
+        let file = OnnxModel::from_bytes(bytes.to_vec(), name).map_err(|e| no_model(Path::new(name), &e))?;
         Onnx::import(Arc::new(file), name.to_owned(), &BTreeMap::new(), &BTreeMap::new())
     }
 

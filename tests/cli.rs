@@ -156,6 +156,8 @@ fn fixtures(folder: &Path) {
     write("bad.png", b"\x89PNG\r\n\x1a\nnothing of a picture");
     write("x.dat", &[0; 24]);
     write("empty.pb", b"");
+    write("empty.onnx", b"");
+    write("text.onnx", b"no model\n");
     write("binary.rect", &[0xff, 0xfe, 0, 1, 2]);
     let weights = |names: &[(&str, &[usize])]| {
         let tensors: Vec<_> = names

@@ -1,7 +1,7 @@
 //! Random graphs through the whole compiler: machine code at several feature levels, and after every prefix of the
 //! passes, agrees with the reference interpreter on the graph as written.
 
-use rectify::compare::Comparison;
+use rectify::compare::{Comparison, Tolerance};
 use rectify::{Bindings, Model, Tensor, pass_names};
 use rectify_ir::DType;
 use rectify_ir::bind::bind;
@@ -139,6 +139,63 @@ fn places_and_integers_agree_with_the_interpreter_at_every_level() {
         }
     }
     assert!(ran >= 2 * INDEXED.len() || !cfg!(target_arch = "x86_64"), "{ran}");
+}
+
+/// Models of f64, whose results must have more digits than f32 has.
+const DOUBLES: [(&str, &str); 16] = [
+    (
+        "x: f64[2, 6, 9, 7]",
+        "x |> conv(8, kernel: 3, pad: [1, 0, 2, 1], stride: 2, groups: 2) as c |> prelu as c",
+    ),
+    ("x: f64[1, 3, 11]", "x |> conv(5, kernel: 3, dilation: 2, bias: none) as c |> relu"),
+    ("x: f64[2, 4, 5, 5, 4]", "x |> conv(4, kernel: [1, 3, 2], groups: 4, pad: same) as c"),
+    (
+        "x: f64[2, 6, 5, 4]",
+        "x |> conv_transpose(4, kernel: 3, stride: 2, pad: 1, output_pad: 1, groups: 2) as c |> tanh",
+    ),
+    ("x: f64[1, 3, 6]", "x |> conv_transpose(2, kernel: 2, stride: 3, dilation: 2) as c"),
+    ("x: f64[3, 4, 10]", "x |> dense(7) as d |> sigmoid"),
+    ("x: f64[2, 5, 9, 8]", "x |> avg_pool(kernel: 3, stride: 2, pad: 1, count_include_pad: false)"),
+    ("x: f64[2, 5, 9, 8]", "x |> avg_pool(kernel: [2, 3], stride: 2, ceil: true) |> max_pool(kernel: 2)"),
+    ("x: f64[2, 5, 4, 3]", "x |> batch_norm as b |> clip(min: -0.7, max: 0.3)"),
+    ("x: f64[2, 5, 4, 3]", "x |> instance_norm as n |> layer_norm(axis: 2) as l"),
+    ("x: f64[4, 11]", "softmax(x * 0.1, axis: 1) + 0.1"),
+    (
+        "x: f64[1, 2, 5, 6]",
+        "x |> resize(scale: [1.7, 0.6], mode: linear) |> resize(size: [3, 9], mode: cubic)",
+    ),
+    ("x: f64[2, 8, 3, 3]", "x |> conv(16, kernel: 1) as c |> depth_to_space(2, mode: crd)"),
+    (
+        "x: f64[2, 3, 6, 7]",
+        "x |> pad(pads: [0, 0, 1, 0, 0, 0, 0, 2], value: 0.1) |> transpose(perm: [0, 2, 3, 1]) |> reshape(shape: [2, 9, 21])",
+    ),
+    ("x: f64[40]", "sin(x * 9) + cos(x) * atan(x) + sinh(x) + asinh(x) + tan(x) - cosh(x)"),
+    ("x: f64[2, 5, 8, 8]", "x |> spp(bins: [3, 2, 1])"),
+];
+
+#[test]
+fn doubles_agree_with_the_interpreter_at_every_level() {
+    let tolerance = Tolerance { atol: 1e-13, rtol: 1e-12 };
+    for (seed, (inputs, body)) in DOUBLES.iter().enumerate() {
+        let text = format!("model m({inputs}) {{\n{body}\n}}");
+        let model = Model::parse(&text).unwrap_or_else(|e| panic!("{e}"));
+        let given = random_inputs::<f64>(model.graph(), &Bindings::new(), seed as u64);
+        let x = Tensor::new(given["x"].shape.clone(), given["x"].to_f64()).expect("a tensor");
+        for level in LEVELS {
+            let compiler = model.compiler().threads(2).seed(7).target(level.parse().expect("a level"));
+            let compiled = match compiler.compile() {
+                Ok(compiled) => compiled,
+                Err(error) if error.to_string().contains("this machine") => continue,
+                Err(error) => panic!("{body}, {level}: {error}"),
+            };
+            let views = [("x", x.view())];
+            let (got, want) =
+                (compiled.run(&views).expect("a run"), compiled.reference(&views).expect("a reference"));
+            assert_eq!(got[0].dtype(), DType::F64);
+            let comparison = Comparison::new(got[0].view(), want[0].view(), tolerance);
+            assert!(comparison.agrees(), "{body}, {level}: {comparison}");
+        }
+    }
 }
 
 /// The graph with the gradients of the sum of its first output as further outputs.

@@ -10,7 +10,7 @@ use rectify_ir::interp::{self, Float, Tensor, Tensors};
 use rectify_ir::literal::Literal;
 use rectify_ir::op::Source;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn data() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
@@ -124,6 +124,29 @@ fn compare<T: Float>(got: &Tensor<T>, dtype: DType, want: &Literal) -> Option<St
     Some(format!("element {at} is {}, not {}", got[at], want[at]))
 }
 
+/// The outcomes of all cases, run by as many threads as there are.
+fn outcomes(cases: &[PathBuf]) -> Vec<Outcome> {
+    let outcome = |case: &PathBuf| match OnnxModel::open(&case.join("model.onnx")) {
+        Ok(model) => run(&model, &case.join("test_data_set_0")),
+        Err(e) => Outcome::Failed(e.to_string()),
+    };
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = vec![];
+        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            done.push((case, outcome(case)));
+        }
+        done
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut all: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|w| w.join().expect("no panic")).collect()
+    });
+    all.sort_by_key(|(case, _)| *case);
+    all.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
 /// Runs all cases of a folder. None may fail; at most `unsupported` may be unsupported.
 fn conformance(folder: &str, unsupported: usize) {
     let Some(root) = data() else {
@@ -134,17 +157,10 @@ fn conformance(folder: &str, unsupported: usize) {
     let mut cases: Vec<_> =
         std::fs::read_dir(root.join(folder)).unwrap().map(|e| e.unwrap().path()).collect();
     cases.sort();
+    cases.retain(|c| c.to_string_lossy().contains(&only));
     let (mut passed, mut failed, mut refused) = (0, vec![], vec![]);
-    for case in cases.iter().filter(|c| c.to_string_lossy().contains(&only)) {
+    for (case, outcome) in cases.iter().zip(outcomes(&cases)) {
         let name = case.file_name().unwrap().to_string_lossy().into_owned();
-        let start = Instant::now();
-        let outcome = match OnnxModel::open(&case.join("model.onnx")) {
-            Ok(model) => run(&model, &case.join("test_data_set_0")),
-            Err(e) => Outcome::Failed(e.to_string()),
-        };
-        if start.elapsed().as_secs() > 2 {
-            println!("{name}: {:.1} s", start.elapsed().as_secs_f64());
-        }
         match outcome {
             Outcome::Passed => passed += 1,
             Outcome::Failed(why) => failed.push(format!("{name}: {why}")),
@@ -175,7 +191,6 @@ fn exported_layers() {
 }
 
 #[test]
-#[ignore = "ten seconds in the interpreter"]
 fn real_networks() {
     conformance("real", 1);
 }

@@ -34,7 +34,7 @@ fn fill(value: f32) -> Descriptor {
         output: vec![Access::One],
         scatter: vec![],
         operands: vec![],
-        body: Program::constant(value),
+        body: Program::constant(value.into()),
         reduce: None,
         finals: vec![],
         finalize: Program::acc(),

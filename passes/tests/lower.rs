@@ -424,6 +424,28 @@ fn moves() {
 }
 
 /// Values that are outputs and more: inputs, parameters, twice an output, read by other steps.
+/// A channel shuffle, as ShuffleNet has it, is one copy between the layers around it, or none.
+#[test]
+fn channel_shuffles() {
+    let work = |plan: &Plan| plan.steps.iter().filter(|s| !s.label.ends_with("halo")).count();
+    for (channels, groups) in [(48, 3), (64, 4), (24, 2), (20, 4), (12, 3)] {
+        let of_group = channels / groups;
+        let shuffle = format!(
+            "|> reshape(shape: [2, {groups}, {of_group}, 6, 5]) |> transpose(perm: [0, 2, 1, 3, 4])
+             |> reshape(shape: [2, {channels}, 6, 5])"
+        );
+        let layers = |between: &str| {
+            format!(
+                "x |> conv({channels}, kernel: 1, groups: {groups}) as a |> relu {between}
+                 |> conv({channels}, kernel: 3, pad: 1, groups: {channels}) as b |> conv(8, kernel: 1) as c"
+            )
+        };
+        let inputs = format!("x: f32[2, {channels}, 6, 5]");
+        let (with, without) = (check_text(&inputs, &layers(&shuffle)), check_text(&inputs, &layers("")));
+        assert!(work(&with) <= work(&without) + 1, "{channels} in {groups}\n{with}");
+    }
+}
+
 #[test]
 fn outputs() {
     let check_all = |text: &str| {

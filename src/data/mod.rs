@@ -162,7 +162,11 @@ fn check(path: &Path, dtype: DType, shape: &[usize], want: &Want<'_>) -> Result<
     }
     let sizes =
         want.shape.iter().map(|d| d.map_or("_".into(), |d| d.to_string())).collect::<Vec<_>>().join(", ");
-    Err(DataError::new(path, format!("has shape {shape:?}, but input `{}` is [{sizes}]", want.name)))
+    let error = DataError::new(path, format!("has shape {shape:?}, but input `{}` is [{sizes}]", want.name));
+    Err(error.help(match shape.len() == want.shape.len() {
+        true => "write the array anew with these sizes; `_` stands for any",
+        false => "reshape the array to these axes; `_` stands for any size",
+    }))
 }
 
 /// The tensor of the wanted name, or the only one.

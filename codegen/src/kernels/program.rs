@@ -29,7 +29,7 @@ pub fn evaluate(
                     value
                 }
             },
-            Step::Const(value) => math.bits(value.0),
+            Step::Const(value) => math.bits(value.single().to_bits()),
             Step::Unary(op, x) => math.unary(op, get(x)),
             Step::Binary(op, x, y) => math.binary(op, get(x), get(y)),
             Step::Select(c, yes, no) => match program.steps[c.0 as usize] {
@@ -139,13 +139,13 @@ impl Math<'_> {
                 let product = self.mul(x, numerator);
                 self.div(product, denominator)
             }
-            Unary::HardSigmoid { alpha, beta } => self.hard_sigmoid(x, alpha.value(), beta.value()),
+            Unary::HardSigmoid { alpha, beta } => self.hard_sigmoid(x, alpha.single(), beta.single()),
             Unary::HardSwish => {
                 let factor = self.hard_sigmoid(x, 1.0 / 6.0, 0.5);
                 self.mul(x, factor)
             }
             Unary::Elu { alpha } => {
-                let (alpha, zero) = (self.bits(alpha.0), self.constant(0.0));
+                let (alpha, zero) = (self.bits(alpha.single().to_bits()), self.constant(0.0));
                 let falling = self.at_most(x, 0.0);
                 let e = self.exp_m1(falling);
                 let scaled = self.mul(alpha, e);
@@ -154,13 +154,13 @@ impl Math<'_> {
             Unary::Softplus => self.softplus(x),
             Unary::Relu => self.at_least(x, 0.0),
             Unary::Leaky { alpha } => {
-                let alpha = self.bits(alpha.0);
+                let alpha = self.bits(alpha.single().to_bits());
                 self.prelu(x, alpha)
             }
             Unary::Trig(f) => self.trig(f, x),
             Unary::Clip { min, max } => {
-                let x = self.at_least(x, min.value());
-                self.at_most(x, max.value())
+                let x = self.at_least(x, min.single());
+                self.at_most(x, max.single())
             }
         }
     }

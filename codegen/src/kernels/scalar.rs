@@ -4,6 +4,7 @@
 //! few instructions here: the 16-bit floats, divisions that never trap, rounding without SSE4.1.
 
 mod math;
+mod trig;
 
 use crate::tile::build::Builder;
 use crate::tile::{Address, Cell, Conversion, I, IntOp, ScalarOp};
@@ -283,7 +284,7 @@ impl<'a> Scalars<'a> {
                 // A legal program names an accumulator only where the kernel has one.
                 Step::Acc => acc.unwrap_or(I(0)),
                 Step::Load(k) => load(self, k),
-                Step::Const(value) => self.constant(f64::from(value.value())),
+                Step::Const(value) => self.constant(value.value()),
                 Step::Unary(op, x) => self.unary(op, get(x)),
                 Step::Binary(op, x, y) => self.binary(op, get(x), get(y)),
                 Step::Select(c, yes, no) => {
@@ -343,7 +344,7 @@ impl<'a> Scalars<'a> {
             }
             Unary::Clip { min, max } => {
                 // Integers are clipped to the integers within the bounds.
-                let (low, high) = (f64::from(min.value()), f64::from(max.value()));
+                let (low, high) = (min.value(), max.value());
                 let (low, high) = if float { (low, high) } else { (low.ceil(), high.floor()) };
                 let (low, high) = (self.constant(low), self.constant(high));
                 let y = self.extreme(low, x, false);
@@ -355,7 +356,7 @@ impl<'a> Scalars<'a> {
                 self.op(ScalarOp::DivFloat, one, x)
             }
             Unary::Leaky { alpha } => {
-                let slope = self.float(f64::from(alpha.value()));
+                let slope = self.float(alpha.value());
                 self.binary(Binary::Prelu, x, slope)
             }
             Unary::Floor | Unary::Ceil | Unary::Round => self.round(op, x),

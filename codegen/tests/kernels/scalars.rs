@@ -3,9 +3,10 @@
 use rectify_codegen::jit;
 use rectify_ir::DType;
 use rectify_ir::kernel::{
-    Access, Binary, Compute, Descriptor, Nest, NestArgs, NestOperand, NestStream, Program, Reg, Step,
+    Access, Binary, Compute, Descriptor, Nest, NestArgs, NestOperand, NestStream, Program, Reg, Step, Unary,
     Vectorise,
 };
+use rectify_ir::op::Trig;
 use rectify_ir::target::{Level, Target};
 
 /// Bytes before the operands' first elements.
@@ -195,6 +196,30 @@ fn remainders_of_doubles() {
     for (i, got) in got.chunks(8).enumerate() {
         let (got, want) = (f64::from_le_bytes(got.try_into().unwrap()), a[i] % b[i]);
         assert!(got == want || (got.is_nan() && want.is_nan()), "{} rem {}: {got}, not {want}", a[i], b[i]);
+    }
+}
+
+#[test]
+fn trigonometry_of_doubles() {
+    let mut values: Vec<f64> = (0..400).map(|k| f64::from(k - 200) * 0.37).collect();
+    values.extend((0..201).map(|k| f64::from(k - 100) / 100.0));
+    values.extend((-300..300).step_by(7).flat_map(|k| [10f64.powi(k), -1.7 * 10f64.powi(k)]));
+    values.extend([0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 709.9, -710.3, 1.0 + 1e-4]);
+    let input = [(DType::F64, bytes(&values, f64::to_le_bytes))];
+    for f in Trig::ALL {
+        let mut program = Program::copy();
+        program.unary(Unary::Trig(f), Reg(0));
+        let got = run(&input, DType::F64, program);
+        for (x, got) in values.iter().zip(got.chunks(8)) {
+            // Angles beyond are not meant.
+            if matches!(f, Trig::Sin | Trig::Cos | Trig::Tan) && x.abs() > 1e6 {
+                continue;
+            }
+            let (got, want) = (f64::from_le_bytes(got.try_into().unwrap()), f.evaluate(*x));
+            let close = (got - want).abs() <= 8.0 * f64::EPSILON * want.abs().max(f64::MIN_POSITIVE);
+            let same = got == want || (got.is_nan() && want.is_nan());
+            assert!(close || same, "{} of {x:e}: {got:e}, not {want:e}", f.name());
+        }
     }
 }
 

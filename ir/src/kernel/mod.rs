@@ -101,6 +101,20 @@ impl Descriptor {
         }
     }
 
+    /// Rounds the constants of kernels of f32 to what these compute with, so that equal code has equal keys.
+    pub fn round_constants(&mut self) {
+        match self {
+            Descriptor::Contract(kernel) => kernel.epilogue.round_constants(),
+            Descriptor::Window(kernel) => kernel.epilogue.round_constants(),
+            Descriptor::Winograd(kernel) => kernel.epilogue.round_constants(),
+            Descriptor::Nest(kernel) if kernel.compute == Compute::F32 => {
+                kernel.body.round_constants();
+                kernel.finalize.round_constants();
+            }
+            Descriptor::Nest(_) | Descriptor::WinogradGradient(_) | Descriptor::Sort(_) => {}
+        }
+    }
+
     /// Names of the entries of the pointer array, in order.
     pub fn pointers(&self) -> Vec<String> {
         match self {

@@ -114,6 +114,7 @@ impl Compute {
                 | Unary::HardSwish
                 | Unary::Elu { .. }
                 | Unary::Softplus
+                | Unary::Trig(_)
                     if !integer =>
                 {
                     None

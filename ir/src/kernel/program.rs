@@ -27,9 +27,10 @@ pub struct Program {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Reg(pub u16);
 
-/// An f32 constant held as its bits, so that programs can be hashed and compared.
+/// A constant held as the bits of an f64, so that programs can be hashed and compared. Kernels of f32 have those that f32
+/// holds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Constant(pub u32);
+pub struct Constant(pub u64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Step {
@@ -127,7 +128,7 @@ impl Program {
     }
 
     /// The program that returns a constant.
-    pub fn constant(value: f32) -> Self {
+    pub fn constant(value: f64) -> Self {
         Program { steps: vec![Step::Const(Constant::new(value))], result: Reg(0) }
     }
 
@@ -151,8 +152,19 @@ impl Program {
         self.push(Step::Binary(op, a, b))
     }
 
-    pub fn constant_reg(&mut self, value: f32) -> Reg {
+    pub fn constant_reg(&mut self, value: f64) -> Reg {
         self.push(Step::Const(Constant::new(value)))
+    }
+
+    /// Rounds all constants to f32.
+    pub fn round_constants(&mut self) {
+        for step in &mut self.steps {
+            match step {
+                Step::Const(c) => c.round(),
+                Step::Unary(op, _) => op.constants().into_iter().flatten().for_each(Constant::round),
+                Step::Acc | Step::Load(_) | Step::Binary(..) | Step::Select(..) => {}
+            }
+        }
     }
 
     /// Appends `select(load(operand), result, 0)`: keeps padded channel lanes zero when the program does not
@@ -259,31 +271,75 @@ impl Step {
     }
 }
 
+impl Unary {
+    fn constants(&mut self) -> [Option<&mut Constant>; 2] {
+        match self {
+            Unary::HardSigmoid { alpha: a, beta: b } | Unary::Clip { min: a, max: b } => [Some(a), Some(b)],
+            Unary::Elu { alpha } | Unary::Leaky { alpha } => [Some(alpha), None],
+            Unary::Neg
+            | Unary::Abs
+            | Unary::Sqrt
+            | Unary::Reciprocal
+            | Unary::Floor
+            | Unary::Ceil
+            | Unary::Round
+            | Unary::Exp
+            | Unary::Log
+            | Unary::Tanh
+            | Unary::Sigmoid
+            | Unary::Erf
+            | Unary::GeluErf
+            | Unary::GeluTanh
+            | Unary::Silu
+            | Unary::HardSwish
+            | Unary::Softplus
+            | Unary::Relu
+            | Unary::Trig(_) => [None, None],
+        }
+    }
+}
+
 impl Constant {
-    pub fn new(value: f32) -> Self {
+    pub fn new(value: f64) -> Self {
         Constant(value.to_bits())
     }
 
-    pub fn value(self) -> f32 {
-        f32::from_bits(self.0)
+    pub fn value(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+
+    /// The value in kernels of f32.
+    pub fn single(self) -> f32 {
+        self.value() as f32
+    }
+
+    fn round(&mut self) {
+        *self = Constant::new(f64::from(self.single()));
     }
 }
 
 impl From<f32> for Constant {
     fn from(value: f32) -> Self {
-        Constant::new(value)
+        Constant::new(value.into())
     }
 }
 
+/// Numbers of f32 with as few digits as tell them from others of f32.
 impl fmt::Debug for Constant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.value())
+        match f64::from(self.single()) == self.value() || self.value().is_nan() {
+            true => write!(f, "{:?}", self.single()),
+            false => write!(f, "{:?}", self.value()),
+        }
     }
 }
 
 impl fmt::Display for Constant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.value())
+        match f64::from(self.single()) == self.value() || self.value().is_nan() {
+            true => write!(f, "{}", self.single()),
+            false => write!(f, "{}", self.value()),
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! The meaning of elementwise programs: a scalar evaluator in f64, and what follows from evaluating them.
 
-use super::program::{Binary, Constant, Program, Step, Unary};
+use super::program::{Binary, Program, Step, Unary};
 use super::special::erf;
 
 impl Program {
-    /// Evaluates in f64. Constants are the f32 values they stand for.
+    /// Evaluates in f64.
     ///
     /// # Panics
     /// On a program that [`Program::validate`] refuses.
@@ -14,7 +14,7 @@ impl Program {
             values.push(match *step {
                 Step::Acc => acc,
                 Step::Load(k) => loads[k as usize],
-                Step::Const(value) => wide(value),
+                Step::Const(value) => value.value(),
                 Step::Unary(op, x) => op.evaluate(values[x.0 as usize]),
                 Step::Binary(op, x, y) => op.evaluate(values[x.0 as usize], values[y.0 as usize]),
                 Step::Select(c, x, y) => values[if values[c.0 as usize] != 0.0 { x.0 } else { y.0 } as usize],
@@ -35,7 +35,7 @@ impl Program {
             values.push(match *step {
                 Step::Acc => acc,
                 Step::Load(k) => loads[k as usize],
-                Step::Const(value) => wide(value) as i128,
+                Step::Const(value) => value.value() as i128,
                 Step::Unary(op, x) => op.evaluate_integer(get(x), &wrap),
                 Step::Binary(op, x, y) => op.evaluate_integers(get(x), get(y), &wrap),
                 Step::Select(c, x, y) => get(if get(c) != 0 { x } else { y }),
@@ -53,7 +53,7 @@ impl Program {
             values.push(match *step {
                 Step::Acc => Some(0.0),
                 Step::Load(k) => zero_when_padded(k).then_some(0.0),
-                Step::Const(value) => Some(wide(value)),
+                Step::Const(value) => Some(value.value()),
                 Step::Unary(op, x) => get(x).map(|x| op.evaluate(x)),
                 Step::Binary(op, x, y) => get(x).zip(get(y)).map(|(x, y)| op.evaluate(x, y)),
                 Step::Select(c, x, y) => get(c).and_then(|c| if c != 0.0 { get(x) } else { get(y) }),
@@ -88,13 +88,15 @@ impl Unary {
                 x / (1.0 + (-2.0 * u).exp())
             }
             Unary::Silu => x / (1.0 + (-x).exp()),
-            Unary::HardSigmoid { alpha, beta } => minimum(1.0, maximum(0.0, wide(alpha) * x + wide(beta))),
+            Unary::HardSigmoid { alpha, beta } => {
+                minimum(1.0, maximum(0.0, alpha.value() * x + beta.value()))
+            }
             Unary::HardSwish => x * minimum(1.0, maximum(0.0, x / 6.0 + 0.5)),
             Unary::Elu { alpha } => {
                 if x > 0.0 {
                     x
                 } else {
-                    wide(alpha) * x.exp_m1()
+                    alpha.value() * x.exp_m1()
                 }
             }
             Unary::Softplus => {
@@ -102,8 +104,8 @@ impl Unary {
                 maximum(x, 0.0) + (-x.abs()).exp().ln_1p()
             }
             Unary::Relu => maximum(x, 0.0),
-            Unary::Leaky { alpha } => prelu(x, wide(alpha)),
-            Unary::Clip { min, max } => minimum(wide(max), maximum(wide(min), x)),
+            Unary::Leaky { alpha } => prelu(x, alpha.value()),
+            Unary::Clip { min, max } => minimum(max.value(), maximum(min.value(), x)),
             Unary::Trig(f) => f.evaluate(x),
         }
     }
@@ -117,7 +119,7 @@ impl Unary {
             Unary::Abs => wrap(x.abs()),
             Unary::Relu => x.max(0),
             // Integers are clipped to the integers within the bounds.
-            Unary::Clip { min, max } => x.max(wide(min).ceil() as i128).min(wide(max).floor() as i128),
+            Unary::Clip { min, max } => x.max(min.value().ceil() as i128).min(max.value().floor() as i128),
             _ => x,
         }
     }
@@ -195,10 +197,6 @@ fn power(a: i128, b: i128) -> i128 {
     }
 }
 
-fn wide(value: Constant) -> f64 {
-    f64::from(value.value())
-}
-
 fn prelu(x: f64, slope: f64) -> f64 {
     if x > 0.0 { x } else { slope * x }
 }
@@ -213,7 +211,7 @@ fn minimum(a: f64, b: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Reg;
+    use super::super::{Constant, Reg};
     use super::*;
 
     #[test]

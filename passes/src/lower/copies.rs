@@ -126,7 +126,8 @@ impl Lower<'_> {
                 axes.push(Axis::plain(thickness, strides[slab]));
                 axes.push(pair);
                 let to = View { storage: view.storage, base: start, axes };
-                let request = NestRequest::map(node, &label, &to, vec![], Program::constant(fill.value()));
+                let request =
+                    NestRequest::map(node, &label, &to, vec![], Program::constant(fill.value().into()));
                 nest::emit(&mut self.draft, request)?;
                 if let Some(step) = self.draft.steps.last_mut() {
                     step.fills = Some(fill);
@@ -168,7 +169,7 @@ impl Lower<'_> {
                 self.draft.pack_elements(literal)
             }
             // One element stands for all.
-            Some(Source::Init(init)) if self.held(value) != DType::F32 => {
+            Some(Source::Init(init)) if self.held(value) != DType::F32 && init.as_constant().is_some() => {
                 let number = Tensor::<f64>::scalar(init.as_constant().unwrap_or(0.0), self.held(value));
                 let literal = number.to_literal(self.held(value)).map(|l| self.draft.pack_elements(&l));
                 let axes = shape.iter().map(|n| Axis::broadcast(*n)).collect();

@@ -38,6 +38,10 @@ pub(crate) struct Demand {
 pub(crate) fn demand(graph: &Graph, layout: &Layout, id: NodeId, lanes: i64) -> Option<Demand> {
     let node = graph.node(id);
     let x = *node.operands.first()?;
+    // Other elements are read where they are.
+    if held(graph.ty(x).dtype) != DType::F32 {
+        return None;
+    }
     if let Op::Conv(a) = &node.op {
         let form = conv_input_form(graph, layout, id, a.groups, lanes);
         return Some(Demand { value: x, form, halo: halo(&conv_windows(graph, id, a)), fill: Fill::Zero });
@@ -51,10 +55,6 @@ pub(crate) fn demand(graph: &Graph, layout: &Layout, id: NodeId, lanes: i64) -> 
         Some(Demand { value: x, form: Form::Blocked, halo: halo(&pool_windows(graph, id, pool)), fill })
     };
     if let Op::MaxPool(a) = &node.op {
-        // Other elements are read where they are.
-        if held(graph.ty(x).dtype) != DType::F32 {
-            return None;
-        }
         return pool(a, Fill::Lowest);
     }
     if let Op::MaxPoolGrad(a) = &node.op {

@@ -122,7 +122,8 @@ impl Lower<'_> {
             let to = if index + 1 == epilogue.steps.len() {
                 out.clone()
             } else {
-                self.draft.tensor(Home::Arena, &shape, form, &Halo::none(shape.len()), &label)?
+                let (held, halo) = (self.held(id.into()), Halo::none(shape.len()));
+                self.draft.typed_tensor(held, Home::Arena, &shape, form, &halo, &label)?
             };
             // The step alone, over loads of the accumulator and of earlier steps.
             let mut e = Expression::empty(1 + results.len());

@@ -50,14 +50,14 @@ impl Lower<'_> {
         let value = match kind {
             ReduceKind::Sum => 0.0,
             ReduceKind::Prod => 1.0,
-            ReduceKind::Mean => f32::NAN,
+            ReduceKind::Mean => f64::NAN,
             ReduceKind::Max if dtype.is_int() => return self.fill_with(id, &out, dtype.least_int()),
             ReduceKind::Min if dtype.is_int() => return self.fill_with(id, &out, dtype.greatest_int()),
             // Of bool: nothing is true, and all of nothing are.
             ReduceKind::Max if dtype == DType::Bool => 0.0,
             ReduceKind::Min if dtype == DType::Bool => 1.0,
-            ReduceKind::Max => f32::NEG_INFINITY,
-            ReduceKind::Min => f32::INFINITY,
+            ReduceKind::Max => f64::NEG_INFINITY,
+            ReduceKind::Min => f64::INFINITY,
         };
         self.through_epilogue(id, &out, vec![], Program::constant(value))
     }

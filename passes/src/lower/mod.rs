@@ -14,6 +14,7 @@ mod conv;
 mod copies;
 mod demand;
 mod dense;
+mod elements;
 mod elementwise;
 mod empty;
 mod error;
@@ -151,6 +152,12 @@ impl Lower<'_> {
             Op::Input | Op::Param(_) | Op::Const(_) => Ok(()),
             Op::Conv(_) if self.layout.is_shuffled(id) => Ok(()),
             _ if self.layout.is_absorbed(id) => Ok(()),
+            Op::Conv(a) if self.computes_elements(id) => self.conv_elements(id, a),
+            Op::ConvTranspose(a) if self.computes_elements(id) => self.conv_transpose_elements(id, a),
+            Op::Dense if self.computes_elements(id) => self.dense_elements(id),
+            Op::AvgPool { pool, count_include_pad } if self.computes_elements(id) => {
+                self.avg_pool_elements(id, pool, *count_include_pad)
+            }
             Op::Conv(a) => self.conv(id, a),
             Op::ConvTranspose(a) => self.conv_transpose(id, a),
             Op::ConvWeightGrad { conv, kernel } => self.conv_weight_grad(id, conv, kernel),
@@ -350,16 +357,7 @@ fn check_types(graph: &Graph, id: NodeId) -> Result<(), LowerError> {
     limits::check(graph, id)?;
     let operands = node.operands.iter().map(|v| graph.ty(*v).dtype);
     let foreign = node.types.iter().map(|t| t.dtype).chain(operands).find(|d| held(*d) != DType::F32);
-    let inexact = |v: &&Value| match graph.node(v.node).op {
-        Op::Const(c) => f64::from(c.0 as f32) != c.0 && !c.0.is_nan(),
-        _ => false,
-    };
     match foreign {
-        Some(dtype) if node.operands.iter().any(|v| inexact(&v)) => Err(LowerError::ElementType {
-            node: label(graph, id),
-            op: "constants that f32 does not hold",
-            dtype,
-        }),
         Some(dtype) if !takes_any_element(&node.op) => {
             Err(LowerError::ElementType { node: label(graph, id), op: node.op.name(), dtype })
         }
@@ -399,18 +397,17 @@ fn takes_any_element(op: &Op) -> bool {
         | Op::MaxPool(_)
         | Op::DepthToSpace { .. }
         | Op::Dropout { .. }
-        | Op::Map => true,
-        Op::Conv(_)
+        | Op::Map
+        | Op::Conv(_)
         | Op::ConvTranspose(_)
-        | Op::ConvWeightGrad { .. }
         | Op::Dense
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
         | Op::InstanceNorm { .. }
-        | Op::MaxPoolGrad(_)
         | Op::AvgPool { .. }
         | Op::Spp { .. }
         | Op::Softmax { .. }
-        | Op::Resize(_) => false,
+        | Op::Resize(_) => true,
+        Op::ConvWeightGrad { .. } | Op::MaxPoolGrad(_) => false,
     }
 }

@@ -139,7 +139,7 @@ impl Lower<'_> {
         let (before, after) = pads.split_at(shape.len());
         if let PadMode::Constant(value) = mode {
             if pads.iter().any(|p| *p > 0) {
-                let body = Program::constant(value.0 as f32);
+                let body = Program::constant(value.0);
                 nest::emit(&mut self.draft, NestRequest::map(id, &label, &out, vec![], body))?;
             }
             // The elements that stay; negative amounts cut.
@@ -201,7 +201,8 @@ impl Lower<'_> {
             }
             // Neither has places that the other's axes describe: by way of memory in plain order.
             let (halo, form) = (super::Halo::none(shape.len()), super::Form::Plain);
-            let plain = lower.draft.tensor(super::Home::Arena, &shape, form, &halo, &label).ok()?;
+            let (held, home) = (lower.held(value), super::Home::Arena);
+            let plain = lower.draft.typed_tensor(held, home, &shape, form, &halo, &label).ok()?;
             lower.copy(id, &label, &source, &plain).ok()?;
             lower.copy(id, &label, &plain.reshape(&out.shape())?, &out).ok()
         })

@@ -56,7 +56,7 @@ impl Lower<'_> {
         let mean = self.statistic(id, "mean", &x, axes)?;
         let mut divide = Program::acc();
         let acc = divide.result;
-        let n = divide.constant_reg(count as f32);
+        let n = divide.constant_reg(count as f64);
         divide.binary(Binary::Div, acc, n);
         self.reduce_into(id, &mean, axes, &[&x], Program::copy(), Reduce::Sum, divide.clone())?;
 
@@ -67,7 +67,7 @@ impl Lower<'_> {
         body.binary(Binary::Mul, difference, difference);
         let mut finish = divide;
         let variance = finish.result;
-        let eps = finish.constant_reg(eps as f32);
+        let eps = finish.constant_reg(eps);
         let variance = finish.binary(Binary::Add, variance, eps);
         let deviation = finish.unary(Unary::Sqrt, variance);
         finish.unary(Unary::Reciprocal, deviation);

@@ -37,7 +37,7 @@ impl Lower<'_> {
         let mut operands = vec![];
         let acc = program.result;
         if factors.iter().all(|f| *f == factors[0]) {
-            let factor = program.constant_reg(factors[0]);
+            let factor = program.constant_reg(factors[0].into());
             program.binary(Binary::Mul, acc, factor);
         } else {
             let format = PackFormat::Raw { elements: factors.len() as u64 };
@@ -126,7 +126,7 @@ impl Lower<'_> {
 }
 
 /// Elements that each window of an axis counts.
-fn axis_counts(w: &Window, pads_count: bool) -> Vec<i64> {
+pub(super) fn axis_counts(w: &Window, pads_count: bool) -> Vec<i64> {
     let end = w.input + if pads_count { w.after } else { 0 };
     let start = if pads_count { -w.before } else { 0 };
     let counts = |o: i64| (0..w.kernel).filter(|k| (start..end).contains(&w.index(o, *k))).count() as i64;

@@ -158,7 +158,7 @@ fn place_of_greatest(axes: usize) -> Program {
         let along = p.push(Step::Load(2 + i as u8));
         place = p.binary(Binary::Add, place, along);
     }
-    let beyond = p.constant_reg(2f32.powi(62));
+    let beyond = p.constant_reg(2f64.powi(62));
     let number = p.binary(Binary::Eq, x, x);
     let rest = p.push(Step::Select(number, beyond, place));
     let equal = p.binary(Binary::Eq, x, y);

@@ -1,13 +1,14 @@
 //! Matrix products that the kernels of pixels and channels do not take: of integers and f64, and of vectors by batches of
 //! matrices. One nest, which adds up the products of an element.
 
+use super::elements::products;
 use super::layout::sizes;
 use super::nest::{self, NestRequest, Ref};
 use super::view::Axis;
 use super::{Lower, LowerError};
 use rectify_ir::DType;
 use rectify_ir::graph::NodeId;
-use rectify_ir::kernel::{Binary, Program, Reduce, Reg, Step};
+use rectify_ir::kernel::Reduce;
 
 impl Lower<'_> {
     /// Whether the product is one of these.
@@ -45,11 +46,8 @@ impl Lower<'_> {
         let order = |axes: &[Axis], matrix: [Axis; 3]| [&axes[..rank - 2], &matrix].concat();
         let left = order(&left, [left[rank - 2].clone(), Axis::broadcast(columns), left[rank - 1].clone()]);
         let right = order(&right, [Axis::broadcast(rows), right[rank - 1].clone(), right[rank - 2].clone()]);
-        let mut body = Program::copy();
-        let other = body.push(Step::Load(1));
-        body.binary(Binary::Mul, Reg(0), other);
         let refs = vec![Ref::new(&a, left), Ref::new(&b, right)];
-        let request = NestRequest::reduce(id, &label, &y, refs, body, vec![depth], Reduce::Sum);
+        let request = NestRequest::reduce(id, &label, &y, refs, products(), vec![depth], Reduce::Sum);
         nest::emit(&mut self.draft, request)?;
         self.epilogue_in_place(id, &out)
     }

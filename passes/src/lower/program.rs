@@ -5,6 +5,9 @@ use rectify_ir::graph::{EpArg, Graph, Node, Value};
 use rectify_ir::kernel::{Binary as B, Constant, Program, Reg, Step, Unary as U};
 use rectify_ir::op::{Binary, Op, Source, Unary};
 
+/// Integers below are floats of f64.
+const WHOLE: f64 = 9_007_199_254_740_992.0;
+
 /// A tensor that a program loads: dim i of `value` runs along axis `places[i]` of the result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Load {
@@ -43,8 +46,8 @@ impl Expression {
 
     /// A value of the graph: a constant, or a load that is shared between equal ones.
     pub fn value(&mut self, graph: &Graph, value: Value, places: Vec<usize>) -> Reg {
-        // Programs hold constants of f32; what is held otherwise may have others.
-        let exact = |c: &f64| super::held(graph.ty(value).dtype) == DType::F32 || f64::from(*c as f32) == *c;
+        // Programs hold constants of f64, which large integers are not.
+        let exact = |c: &f64| !graph.ty(value).dtype.is_int() || c.abs() < WHOLE;
         if let Some(constant) = constant(graph, value).filter(exact) {
             return self.constant(constant);
         }
@@ -60,7 +63,7 @@ impl Expression {
     }
 
     pub fn constant(&mut self, value: f64) -> Reg {
-        self.step(Step::Const(Constant::new(value as f32)))
+        self.step(Step::Const(Constant::new(value)))
     }
 
     /// The step's register: an earlier one where there is the same step.
@@ -259,7 +262,7 @@ fn binary(op: Binary) -> B {
 
 /// The kernels' function; `None` for those that are made of others.
 fn unary(op: &Unary) -> Option<U> {
-    let constant = |s: &rectify_ir::scalar::Scalar| Constant::new(s.0 as f32);
+    let constant = |s: &rectify_ir::scalar::Scalar| Constant::new(s.0);
     Some(match op {
         Unary::Relu => U::Relu,
         Unary::LeakyRelu { alpha } => U::Leaky { alpha: constant(alpha) },

@@ -97,7 +97,8 @@ impl Lower<'_> {
         let blocked = self.is_blocked(like) && !axes.contains(&1);
         let form = if blocked { Form::Blocked } else { Form::Plain };
         let label = format!("{} {name}", self.label(id));
-        self.draft.tensor(Home::Arena, &shape, form, &Halo::none(shape.len()), &label)
+        let (held, halo) = (self.held(id.into()), Halo::none(shape.len()));
+        self.draft.typed_tensor(held, Home::Arena, &shape, form, &halo, &label)
     }
 
     /// Reduces `body` over `axes` of the operands, all of which have the axes of `out` (size 1 where reduced).
@@ -195,7 +196,7 @@ fn mean_of(kind: ReduceKind, count: i64) -> Program {
     let mut program = Program::acc();
     if kind == ReduceKind::Mean {
         let acc = program.result;
-        let n = program.constant_reg(count as f32);
+        let n = program.constant_reg(count as f64);
         program.binary(Binary::Div, acc, n);
     }
     program

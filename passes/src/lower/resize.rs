@@ -7,7 +7,7 @@ use super::view::{Axis, View};
 use super::{Lower, LowerError};
 use rectify_ir::graph::NodeId;
 use rectify_ir::interp::{ResizeTaps, nearest_source, resize_keeps, source_coordinate};
-use rectify_ir::kernel::{Binary, PackFormat, Program, Reduce, Step};
+use rectify_ir::kernel::{Binary, Program, Reduce, Step};
 use rectify_ir::op::{ResizeAttrs, ResizeCoords, ResizeMode};
 
 impl Lower<'_> {
@@ -40,7 +40,7 @@ impl Lower<'_> {
             let taps = ResizeTaps::new(a, axis - 2, input[axis] as usize, output[axis] as usize);
             if taps.width == 2 && !taps.outside.contains(&true) {
                 let mut refs: Vec<Ref> = (0..2).map(|k| tap(&at, axis, &taps, k)).collect();
-                refs.extend((0..2).map(|k| self.along(axis, &to, every(&taps.weights, 2, k))));
+                refs.extend((0..2).map(|k| self.along(id, axis, &to, every(&taps.weights, 2, k))));
                 if last {
                     return self.through_epilogue(id, &to, refs, two_taps());
                 }
@@ -70,9 +70,10 @@ impl Lower<'_> {
         let offsets = taps.places.iter().map(|p| at.axes[axis].offset(*p as i64)).collect();
         from.axes[axis] = Axis::broadcast(size);
         from.tables.push(RefTable::new(&[axis, rank], &[size, width], offsets));
-        let mut weights = self.along(axis, to, taps.weights.iter().copied());
-        weights.axes[axis] = Axis::plain(size, 4 * width);
-        weights.axes.push(Axis::plain(width, 4));
+        let element = self.held(id.into()).size_bytes() as i64;
+        let mut weights = self.along(id, axis, to, taps.weights.iter().copied());
+        weights.axes[axis] = Axis::plain(size, element * width);
+        weights.axes.push(Axis::plain(width, element));
         let mut body = Program::new();
         let [x, w] = [0, 1].map(|k| body.push(Step::Load(k)));
         body.binary(Binary::Mul, x, w);
@@ -82,11 +83,11 @@ impl Lower<'_> {
         if !taps.outside.contains(&true) {
             return nest::emit(&mut self.draft, request);
         }
-        let outside = self.along(axis, to, taps.outside.iter().map(|o| f64::from(u8::from(*o))));
+        let outside = self.along(id, axis, to, taps.outside.iter().map(|o| f64::from(u8::from(*o))));
         let mut finalize = Program::acc();
         let acc = finalize.result;
         let mask = finalize.push(Step::Load(0));
-        let value = finalize.constant_reg(a.extrapolation.0 as f32);
+        let value = finalize.constant_reg(a.extrapolation.0);
         finalize.push(Step::Select(mask, value, acc));
         nest::emit(&mut self.draft, request.finish(vec![outside], finalize))
     }
@@ -104,15 +105,16 @@ impl Lower<'_> {
         shape[axis] = size;
         let form = if self.is_blocked(out) { super::Form::Blocked } else { super::Form::Plain };
         let label = format!("{} axis {axis}", self.label(id));
-        self.draft.tensor(Home::Arena, &shape, form, &Halo::none(shape.len()), &label)
+        let (held, halo) = (self.held(id.into()), Halo::none(shape.len()));
+        self.draft.typed_tensor(held, Home::Arena, &shape, form, &halo, &label)
     }
 
     /// Numbers along one axis of `to`, the same everywhere else.
-    fn along(&mut self, axis: usize, to: &View, values: impl Iterator<Item = f64>) -> Ref {
-        let values: Vec<f32> = values.map(|v| v as f32).collect();
-        let storage = self.draft.pack_literal(&values, PackFormat::Raw { elements: values.len() as u64 });
+    fn along(&mut self, id: NodeId, axis: usize, to: &View, values: impl Iterator<Item = f64>) -> Ref {
+        let (values, held): (Vec<f64>, _) = (values.collect(), self.held(id.into()));
+        let storage = self.draft.pack_numbers(&values, held);
         let mut axes: Vec<Axis> = to.axes.iter().map(|a| Axis::broadcast(a.size)).collect();
-        axes[axis] = Axis::plain(values.len() as i64, 4);
+        axes[axis] = Axis::plain(values.len() as i64, held.size_bytes() as i64);
         Ref { storage, base: 0, axes, tables: vec![], indirect: vec![] }
     }
 }

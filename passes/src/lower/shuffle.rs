@@ -10,7 +10,8 @@ use super::demand::conv_windows;
 use super::layout::{Layout, sizes};
 use super::operands::Lattice;
 use super::winograd::{Chosen, Filter};
-use super::{Lower, LowerError};
+use super::{Lower, LowerError, held};
+use rectify_ir::DType;
 use rectify_ir::graph::{Graph, NodeId};
 use rectify_ir::kernel::{PackFormat, Picked, SourceOrder, WeightPack};
 use rectify_ir::op::{DepthMode, Op};
@@ -28,7 +29,8 @@ pub(crate) fn shuffled_conv(graph: &Graph, layout: &Layout, shuffle: NodeId, lan
     // Rows of weights are listed one by one, so there are none for padded lanes.
     let ins = sizes(graph, conv.operands[0])[1];
     let whole = ins % step_width(ins, lanes) == 0;
-    (params && alone && whole && a.groups == 1 && 2 * channels >= lanes).then_some(source.node)
+    let vectors = held(graph.ty(source).dtype) == DType::F32;
+    (vectors && params && alone && whole && a.groups == 1 && 2 * channels >= lanes).then_some(source.node)
 }
 
 impl Lower<'_> {

@@ -47,7 +47,7 @@ impl Lower<'_> {
         };
         let places = self.ramp(size, counted, axis, shape.len());
         let reduce = if last { Reduce::Max } else { Reduce::Min };
-        let body = place_of_equal(if last { 0.0 } else { 2f32.powi(62) });
+        let body = place_of_equal(if last { 0.0 } else { 2f64.powi(62) });
         let mut result = out.clone();
         if !keep {
             result.axes.insert(axis, Axis::broadcast(1));
@@ -185,7 +185,7 @@ impl Lower<'_> {
 }
 
 /// x, extreme, place → the place where x is the extreme or NaN, else `otherwise`.
-fn place_of_equal(otherwise: f32) -> Program {
+fn place_of_equal(otherwise: f64) -> Program {
     let mut p = Program::new();
     let [x, extreme, place] = [0, 1, 2].map(|i| p.push(Step::Load(i)));
     let other = p.constant_reg(otherwise);

@@ -177,6 +177,16 @@ impl Draft {
         id
     }
 
+    /// The storage of a table of numbers of f32 or f64.
+    pub fn pack_numbers(&mut self, values: &[f64], dtype: DType) -> StorageId {
+        if dtype == DType::F64 {
+            let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            return self.pack_elements(&Literal { dtype, shape: vec![values.len()], bytes });
+        }
+        let values: Vec<f32> = values.iter().map(|v| *v as f32).collect();
+        self.pack_literal(&values, PackFormat::Raw { elements: values.len() as u64 })
+    }
+
     /// The storage of a packed parameter; the same one for the same value and format.
     pub fn pack_value(
         &mut self,
@@ -215,7 +225,8 @@ impl Draft {
     }
 
     /// Adds a step after checking it against its descriptor.
-    pub fn push(&mut self, step: DraftStep) -> Result<(), LowerError> {
+    pub fn push(&mut self, mut step: DraftStep) -> Result<(), LowerError> {
+        step.kernel.round_constants();
         let illegal = |e: rectify_ir::kernel::Illegal| LowerError::Illegal {
             node: step.label.clone(),
             kernel: step.kernel.to_string(),

@@ -76,6 +76,17 @@ pub(crate) struct Sector {
     pub taps: Vec<(i64, i64)>,
 }
 
+/// Elements that a transposed convolution drops before its result along one axis.
+pub(crate) fn cut(a: &ConvTransposeAttrs, axis: usize, kernel: i64, input: i64, output: i64) -> i64 {
+    let extent = (kernel - 1) * a.dilation[axis] + 1;
+    let whole = (input - 1) * a.stride[axis] + extent + a.output_pad[axis] - output;
+    match &a.pad {
+        Padding::Explicit(pads) => pads[axis],
+        Padding::SameUpper => whole / 2,
+        Padding::SameLower => whole - whole / 2,
+    }
+}
+
 /// The sectors of one spatial axis.
 pub(crate) fn sectors(
     a: &ConvTransposeAttrs,
@@ -86,13 +97,7 @@ pub(crate) fn sectors(
 ) -> Vec<Sector> {
     let (stride, dilation) = (a.stride[axis], a.dilation[axis]);
     let rank = a.stride.len();
-    let extent = (kernel - 1) * dilation + 1;
-    let whole = (input - 1) * stride + extent + a.output_pad[axis] - output;
-    let cut = match &a.pad {
-        Padding::Explicit(pads) => pads[axis],
-        Padding::SameUpper => whole / 2,
-        Padding::SameLower => whole - whole / 2,
-    };
+    let cut = cut(a, axis, kernel, input, output);
     debug_assert!(rank > axis);
     (0..stride.min(output))
         .map(|first| {

@@ -105,7 +105,9 @@ fn find(folder: &Path, prefixes: &[&str], what: &str, rank: usize) -> Option<Pat
 }
 
 fn missing(folder: &Path, prefixes: &[&str], what: &str, rank: usize) -> DataError {
-    DataError::new(folder, format!("holds no file {}-{what}-idx{rank}-ubyte, plain or .gz", prefixes[0]))
+    DataError::new(folder, format!("holds no file {}-{what}-idx{rank}-ubyte, plain or .gz", prefixes[0])).help(
+        "a set is a folder of train-images-idx3-ubyte and train-labels-idx1-ubyte, and of t10k-… for testing",
+    )
 }
 
 /// Sizes and elements of an array of bytes. Offsets in errors count unpacked bytes, but for those of gzip itself.

@@ -1,7 +1,7 @@
 //! Reads the attributes of one node: typed, with defaults, and noticing what was never read.
 
 use super::problem::Refusal;
-use super::proto::{AttributeProto, AttributeType, TensorProto};
+use super::proto::{AttributeProto, AttributeType, GraphProto, TensorProto};
 use std::cell::RefCell;
 
 /// The attributes of a node.
@@ -106,6 +106,10 @@ impl<'a> Attrs<'a> {
 
     pub fn tensor(&self, name: &'static str) -> Read<Option<&'a TensorProto>> {
         self.typed(name, AttributeType::Tensor, None, |a| a.t.as_deref())
+    }
+
+    pub fn graph(&self, name: &'static str) -> Read<Option<&'a GraphProto>> {
+        self.typed(name, AttributeType::Graph, None, |a| a.g.as_deref())
     }
 
     fn typed<T>(

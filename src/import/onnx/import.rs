@@ -21,7 +21,7 @@ use std::sync::Arc;
 const MAX_PROBLEMS: usize = 500;
 
 /// Functions calling functions, at most this deep.
-const MAX_CALLS: u32 = 16;
+pub(super) const MAX_CALLS: u32 = 16;
 
 /// Elements that folding may compute in all; a limit against hostile files.
 const FOLD_BUDGET: usize = 4 << 20;
@@ -51,19 +51,30 @@ pub struct Imported {
 }
 
 /// Names within a graph or the body of a function.
-struct Scope<'s> {
-    opsets: &'s Opsets,
+pub(super) struct Scope<'s> {
+    pub opsets: &'s Opsets,
     /// Before all names of the body; empty for the model's graph.
     prefix: String,
     /// Formal names of a function and what they stand for outside; `None` for optional ones that are left out.
     formal: HashMap<&'s str, Option<String>>,
     /// Attributes of the call.
     attrs: HashMap<&'s str, &'s AttributeProto>,
-    depth: u32,
+    pub depth: u32,
 }
 
-impl Scope<'_> {
-    fn key(&self, name: &str) -> Option<String> {
+impl<'s> Scope<'s> {
+    /// The scope of a branch within this one.
+    pub fn inner(&self) -> Scope<'s> {
+        Scope {
+            opsets: self.opsets,
+            prefix: self.prefix.clone(),
+            formal: self.formal.clone(),
+            attrs: self.attrs.clone(),
+            depth: self.depth + 1,
+        }
+    }
+
+    pub fn key(&self, name: &str) -> Option<String> {
         match self.formal.get(name) {
             _ if name.is_empty() => None,
             Some(outer) => outer.clone(),
@@ -193,7 +204,7 @@ impl<'m> Importer<'m> {
         self.problem(ProblemKind::Malformed, message, None);
     }
 
-    fn nodes(&mut self, nodes: &[NodeProto], scope: &Scope<'_>) {
+    pub(super) fn nodes(&mut self, nodes: &[NodeProto], scope: &Scope<'_>) {
         for node in nodes {
             self.nodes_seen += 1;
             if self.nodes_seen > MAX_NODES {
@@ -223,6 +234,9 @@ impl<'m> Importer<'m> {
             (Some(lower), None) => {
                 let mut cx = Cx::new(self, &attrs, &inputs, &outputs, scope.opsets.onnx(), &node.op_type);
                 lower(&mut cx).and_then(|()| cx.finish())
+            }
+            (None, None) if own.is_empty() && node.op_type == "If" => {
+                self.branch(&attrs, &inputs, &outputs, scope)
             }
             (None, None) => Err(unsupported(own, node, scope.opsets)),
         };
@@ -410,7 +424,7 @@ fn unsupported(domain: &str, node: &NodeProto, opsets: &Opsets) -> Refusal {
         d => format!("the operation {op} of the domain `{d}` is not supported"),
     };
     let help = match op.as_str() {
-        "If" | "Loop" | "Scan" if known => {
+        "Loop" | "Scan" if known => {
             "export the model without control flow, for example by tracing it with fixed choices"
         }
         _ if known => "export the model with operations that are supported, or cut it before this node",

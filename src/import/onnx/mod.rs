@@ -10,6 +10,7 @@
 
 mod arithmetic;
 mod attrs;
+mod branch;
 mod context;
 mod declare;
 mod external;

@@ -3,8 +3,9 @@
 use super::proto::*;
 use super::*;
 use prost::Message;
-use rectify_ir::Dim;
+use rectify_ir::literal::Literal;
 use rectify_ir::op::{Op, Source};
+use rectify_ir::{DType, Dim};
 
 fn value(name: &str, dims: &[&str]) -> ValueInfoProto {
     typed(name, 1, dims)
@@ -310,4 +311,69 @@ fn hostile_bytes() {
         }
     }
     assert!(opened > 100 && imported > 10 && imported < opened, "{opened} {imported}");
+}
+
+/// `x` through one branch or the other, after a condition on its rank or on an input.
+fn branching(condition: Vec<NodeProto>) -> ModelProto {
+    let branch = |name: &str, op: &str| {
+        let body = GraphProto {
+            node: vec![node(op, &["x"], &[op], vec![]), node("Mul", &[op, "half"], &["t"], vec![])],
+            initializer: vec![TensorProto { name: "half".into(), ..floats("half", &[3]) }],
+            output: vec![value("t", &["N", "3"])],
+            ..Default::default()
+        };
+        let r#type = AttributeType::Graph as i32;
+        AttributeProto { name: name.into(), g: Some(Box::new(body)), r#type, ..Default::default() }
+    };
+    let mut nodes = condition;
+    nodes.push(node(
+        "If",
+        &["c"],
+        &["y"],
+        vec![branch("then_branch", "Relu"), branch("else_branch", "Sigmoid")],
+    ));
+    model(
+        13,
+        GraphProto {
+            name: "net".into(),
+            input: vec![value("x", &["N", "3"]), typed("flag", 9, &[])],
+            output: vec![value("y", &["N", "3"])],
+            initializer: vec![longs("two", &[2])],
+            node: nodes,
+            ..Default::default()
+        },
+    )
+}
+
+#[test]
+fn a_known_condition_chooses_its_branch() {
+    let ops = |imported: &Imported| {
+        let g = &imported.graph;
+        g.node_ids()
+            .into_iter()
+            .map(|id| g.node(id).op.name())
+            .filter(|n| ["relu", "sigmoid"].contains(n))
+            .collect::<Vec<_>>()
+    };
+    let of_rank = |compare: &str| {
+        let rank = node("Shape", &["x"], &["s"], vec![]);
+        let count = node("Size", &["s"], &["n"], vec![]);
+        branching(vec![rank, count, node(compare, &["n", "two"], &["c"], vec![])])
+    };
+    assert_eq!(ops(&import(&of_rank("Equal")).unwrap()), ["relu"]);
+    assert_eq!(ops(&import(&of_rank("Greater")).unwrap()), ["sigmoid"]);
+
+    let of_input = branching(vec![node("Not", &["flag"], &["c"], vec![])]);
+    let problems = import(&of_input).unwrap_err();
+    assert_eq!(problems.needed_values(), Some(vec!["flag".to_string()]));
+    let flag = Literal { dtype: DType::Bool, shape: vec![], bytes: [1].into() };
+    let options = Options { values: [("flag".to_string(), flag)].into(), ..Options::default() };
+    assert_eq!(ops(&import_with(&of_input, &options).unwrap()), ["sigmoid"]);
+
+    let of_data = branching(vec![
+        node("ReduceMax", &["x"], &["m"], vec![int("keepdims", 0)]),
+        node("Greater", &["m", "m"], &["c"], vec![]),
+    ]);
+    let problems = import(&of_data).unwrap_err().to_string();
+    assert!(problems.contains("condition"), "{problems}");
 }

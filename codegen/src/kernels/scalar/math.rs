@@ -25,28 +25,28 @@ impl Scalars<'_> {
         self.op(op, a, b)
     }
 
-    fn mul(&mut self, a: I, b: I) -> I {
+    pub(super) fn mul(&mut self, a: I, b: I) -> I {
         self.f(ScalarOp::MulFloat, a, b)
     }
 
-    fn add(&mut self, a: I, b: I) -> I {
+    pub(super) fn add(&mut self, a: I, b: I) -> I {
         self.f(ScalarOp::AddFloat, a, b)
     }
 
-    fn sub(&mut self, a: I, b: I) -> I {
+    pub(super) fn sub(&mut self, a: I, b: I) -> I {
         self.f(ScalarOp::SubFloat, a, b)
     }
 
-    fn div(&mut self, a: I, b: I) -> I {
+    pub(super) fn div(&mut self, a: I, b: I) -> I {
         self.f(ScalarOp::DivFloat, a, b)
     }
 
-    fn scaled(&mut self, x: I, by: f64) -> I {
+    pub(super) fn scaled(&mut self, x: I, by: f64) -> I {
         let by = self.float(by);
         self.mul(x, by)
     }
 
-    fn shifted(&mut self, x: I, by: f64) -> I {
+    pub(super) fn shifted(&mut self, x: I, by: f64) -> I {
         let by = self.float(by);
         self.add(x, by)
     }
@@ -97,7 +97,7 @@ impl Scalars<'_> {
     }
 
     /// e^x − 1 without cancellation.
-    fn exp_m1(&mut self, x: I) -> I {
+    pub(super) fn exp_m1(&mut self, x: I) -> I {
         let (k, fraction) = self.exp_parts(x);
         let whole = self.exp(x);
         let distant = self.shifted(whole, -1.0);
@@ -108,7 +108,7 @@ impl Scalars<'_> {
     }
 
     /// The value, or x where x is no number.
-    fn or_nan(&mut self, x: I, value: I) -> I {
+    pub(super) fn or_nan(&mut self, x: I, value: I) -> I {
         let number = self.f(ScalarOp::EqualFloat, x, x);
         self.choose(number, value, x)
     }
@@ -357,6 +357,7 @@ impl Scalars<'_> {
     /// The functions that are more than arithmetic.
     pub(super) fn function(&mut self, op: Unary, x: I) -> I {
         match op {
+            Unary::Trig(f) => self.trig(f, x),
             Unary::Exp => self.exp(x),
             Unary::Log => self.log(x),
             Unary::Tanh => self.tanh(x),
@@ -383,8 +384,8 @@ impl Scalars<'_> {
                 self.mul(x, sigmoid)
             }
             Unary::HardSigmoid { alpha, beta } => {
-                let line = self.scaled(x, f64::from(alpha.value()));
-                let line = self.shifted(line, f64::from(beta.value()));
+                let line = self.scaled(x, alpha.value());
+                let line = self.shifted(line, beta.value());
                 self.unit(line)
             }
             Unary::HardSwish => {
@@ -397,7 +398,7 @@ impl Scalars<'_> {
                 let zero = self.float(0.0);
                 let falling = self.extreme(zero, x, true);
                 let value = self.exp_m1(falling);
-                let value = self.scaled(value, f64::from(alpha.value()));
+                let value = self.scaled(value, alpha.value());
                 let positive = self.f(ScalarOp::LessFloat, zero, x);
                 self.choose(positive, x, value)
             }

@@ -38,9 +38,6 @@ pub fn range(cx: &mut Cx<'_, '_>) -> Lowered {
     if n.is_nan() || n > MAX_ELEMENTS as f64 {
         return Err(Refusal::form(format!("a range from {start} to {limit} by {delta} is too long")));
     }
-    if n == 0.0 {
-        return Err(Refusal::form(format!("a range from {start} to {limit} by {delta} has no elements")));
-    }
     // Halves are computed in f32, where that is asked for.
     let arithmetic = if matches!(ty, DType::F16 | DType::BF16) && stash == 1 { DType::F32 } else { ty };
     let element = |i: usize| round_to(start + round_to(i as f64 * delta, arithmetic), arithmetic);

@@ -143,7 +143,8 @@ fn neighbours(
     padding: Padding,
 ) -> Result<Vec<Tap>, Refusal> {
     let at = if mode == Mode::Nearest { cx.unary(Unary::Round, at)? } else { at };
-    let at = padded(cx, at, axis, padding)?;
+    // Cubic neighbours are those of the point where it is, however far out.
+    let at = if mode == Mode::Cubic { at } else { padded(cx, at, axis, padding)? };
     if mode == Mode::Nearest {
         return Ok(vec![Tap { place: padded(cx, at, axis, padding)?, weight: None }]);
     }

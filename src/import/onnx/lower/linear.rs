@@ -6,19 +6,8 @@ use rectify_ir::op::{Binary, Op};
 use rectify_ir::{Dim, Value};
 
 pub fn matmul(cx: &mut Cx<'_, '_>) -> Lowered {
-    let (a, b) = (cx.value(0)?, cx.value(1)?);
-    let (left, right) = (cx.type_of(a).clone(), cx.type_of(b).rank());
-    // A vector before a stack of matrices is a row of each product.
-    if left.rank() == 1 && right > 2 {
-        let row = cx.reshape(a, vec![Dim::Const(1), left.shape[0].clone()])?;
-        let y = cx.push(Op::MatMul, &[row, b])?;
-        let mut shape = cx.type_of(y).shape.clone();
-        shape.remove(right - 2);
-        let y = cx.reshape(y, shape)?;
-        cx.set(0, y);
-        return Ok(());
-    }
-    let y = cx.push(Op::MatMul, &[a, b])?;
+    let operands = [cx.value(0)?, cx.value(1)?];
+    let y = cx.push(Op::MatMul, &operands)?;
     cx.set(0, y);
     Ok(())
 }
@@ -37,7 +26,7 @@ pub fn gemm(cx: &mut Cx<'_, '_>) -> Lowered {
     if trans_a {
         a = cx.transpose(a, vec![1, 0])?;
     }
-    let dense = cx.is_constant(b);
+    let dense = cx.is_constant(b) && cx.type_of(b).dtype.is_float();
     if dense != trans_b {
         b = cx.transpose(b, vec![1, 0])?;
     }

@@ -3,6 +3,7 @@
 use super::super::context::{Cx, Lowered};
 use super::super::problem::Refusal;
 use super::arithmetic::operands;
+use rectify_ir::DType;
 use rectify_ir::op::{Binary, Unary};
 
 /// Comparisons and functions of two bools. What is greater is less the other way round.
@@ -88,6 +89,9 @@ pub fn shrink(cx: &mut Cx<'_, '_>) -> Lowered {
     let bias = cx.attrs.float("bias", 0.0)?;
     let lambda = cx.attrs.float("lambd", 0.5)?;
     let x = cx.value(0)?;
+    // Integers are shrunk by fractions too, and cut.
+    let own = cx.type_of(x).dtype;
+    let x = if own.is_float() { x } else { cx.cast(x, DType::F64)? };
     let (low, high, zero) = (cx.scalar(-lambda), cx.scalar(lambda), cx.scalar(0.0));
     let below = cx.binary(Binary::Less, x, low)?;
     let above = cx.binary(Binary::Less, high, x)?;
@@ -95,6 +99,7 @@ pub fn shrink(cx: &mut Cx<'_, '_>) -> Lowered {
     let lowered = cx.binary_const(Binary::Sub, x, bias)?;
     let rest = cx.select(above, lowered, zero)?;
     let y = cx.select(below, raised, rest)?;
+    let y = cx.cast(y, own)?;
     cx.set(0, y);
     Ok(())
 }

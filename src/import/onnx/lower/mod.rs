@@ -19,6 +19,7 @@ mod movement;
 mod norm;
 mod order;
 mod pool;
+mod quantize;
 mod reduce;
 mod resize;
 mod scatter;
@@ -73,14 +74,17 @@ const TABLE: &[(&str, Lower)] = &[
     ("Constant", constant::constant),
     ("ConstantOfShape", constant::constant_of_shape),
     ("Conv", conv::conv),
+    ("ConvInteger", quantize::conv),
     ("ConvTranspose", conv::conv_transpose),
     ("Cos", activation::trig),
     ("Cosh", activation::trig),
     ("CumProd", order::cumulate),
     ("CumSum", order::cumulate),
     ("DepthToSpace", movement::depth_to_space),
+    ("DequantizeLinear", quantize::dequantize),
     ("Div", arithmetic::binary),
     ("Dropout", constant::dropout),
+    ("DynamicQuantizeLinear", quantize::dynamic_quantize),
     ("Einsum", einsum::einsum),
     ("Elu", activation::unary),
     ("Equal", logic::binary),
@@ -119,6 +123,7 @@ const TABLE: &[(&str, Lower)] = &[
     ("LpNormalization", norm::lp),
     ("LpPool", pool::lp),
     ("MatMul", linear::matmul),
+    ("MatMulInteger", quantize::matmul),
     ("Max", arithmetic::variadic),
     ("MaxPool", pool::max),
     ("MaxUnpool", scatter::max_unpool),
@@ -136,6 +141,9 @@ const TABLE: &[(&str, Lower)] = &[
     ("PRelu", activation::prelu),
     ("Pad", slice::pad),
     ("Pow", arithmetic::pow),
+    ("QLinearConv", quantize::conv),
+    ("QLinearMatMul", quantize::matmul),
+    ("QuantizeLinear", quantize::quantize),
     ("RMSNormalization", norm::rms),
     ("Range", generate::range),
     ("Reciprocal", activation::unary),

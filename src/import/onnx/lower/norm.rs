@@ -2,6 +2,7 @@
 
 use super::super::context::{Cx, Lowered};
 use super::super::problem::Refusal;
+use super::super::tensor::dtype;
 use rectify_ir::op::{Binary, Op, Padding, PoolAttrs, ReduceKind, Unary};
 use rectify_ir::{Dim, Value};
 
@@ -97,7 +98,7 @@ pub fn instance(cx: &mut Cx<'_, '_>) -> Lowered {
 
 /// Over the axes from `axis` on. Scale and bias of another shape than these axes are applied after it.
 pub fn layer(cx: &mut Cx<'_, '_>) -> Lowered {
-    cx.attrs.ignore(&["stash_type"]);
+    let stash = cx.attrs.int("stash_type", 1)?;
     let eps = cx.attrs.float("epsilon", EPS)?;
     let (x, scale) = (cx.value(0)?, cx.value(1)?);
     let bias = cx.opt_value(2)?;
@@ -118,8 +119,13 @@ pub fn layer(cx: &mut Cx<'_, '_>) -> Lowered {
         y = cx.binary(Binary::Add, y, bias)?;
     }
     cx.set(0, y);
-    cx.set(1, n.mean);
-    cx.set(2, n.inv_std);
+    // The statistics have a type of their own.
+    let stash = i32::try_from(stash).ok().and_then(|code| dtype(code).ok()).filter(|d| d.is_float());
+    let stash = stash.ok_or_else(|| Refusal::attribute("`stash_type` is no type of floats"))?;
+    for (i, statistic) in [(1, n.mean), (2, n.inv_std)] {
+        let statistic = cx.cast(statistic, stash)?;
+        cx.set(i, statistic);
+    }
     Ok(())
 }
 

@@ -2,14 +2,20 @@
 
 use super::super::context::{Cx, Lowered};
 use super::super::problem::Refusal;
+use rectify_ir::DType;
 use rectify_ir::op::{Binary, ReduceKind, Unary};
 use rectify_ir::scalar::Scalar;
 
 /// All of ONNX's reductions that are a sum, a product, a mean or an extreme with elementwise work before or after it.
 pub fn reduce(cx: &mut Cx<'_, '_>) -> Lowered {
     let keep = cx.attrs.flag("keepdims", true)?;
-    let x = cx.value(0)?;
-    let rank = cx.type_of(x).rank();
+    let mut x = cx.value(0)?;
+    let (rank, own) = (cx.type_of(x).rank(), cx.type_of(x).dtype);
+    // Means, roots and logarithms of integers are cut to integers.
+    let fractional = matches!(cx.op, "ReduceMean" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp");
+    if fractional && !own.is_float() {
+        x = cx.cast(x, DType::F64)?;
+    }
     let axes = axes(cx, rank)?;
     let y = match cx.op {
         "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" => {
@@ -58,6 +64,7 @@ pub fn reduce(cx: &mut Cx<'_, '_>) -> Lowered {
         }
         op => return Err(Refusal::form(format!("{op} is no reduction"))),
     };
+    let y = cx.cast(y, own)?;
     cx.set(0, y);
     Ok(())
 }

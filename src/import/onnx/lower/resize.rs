@@ -2,9 +2,9 @@
 
 use super::super::context::{Cx, Lowered};
 use super::super::problem::Refusal;
-use rectify_ir::Dim;
 use rectify_ir::op::{NearestMode, Op, ResizeAttrs, ResizeCoords, ResizeMode, ResizeTarget};
 use rectify_ir::scalar::Scalar;
+use rectify_ir::{DType, Dim};
 
 /// The predecessor of Resize: coordinates x / scale, rounded down in nearest mode.
 pub fn upsample(cx: &mut Cx<'_, '_>) -> Lowered {
@@ -107,6 +107,9 @@ pub fn resize(cx: &mut Cx<'_, '_>) -> Lowered {
 fn region(cx: &mut Cx<'_, '_>, axes: &[usize]) -> Result<Vec<Scalar>, Refusal> {
     let rank = cx.ty(0)?.rank();
     let given = cx.floats(1, "region")?;
+    // Some writers give the whole region though there are axes.
+    let all: Vec<usize> = (0..rank).collect();
+    let axes = if given.len() == 2 * rank { &all } else { axes };
     if given.len() != 2 * axes.len() {
         return Err(Refusal::malformed(format!(
             "a region of {} numbers for {} axes",
@@ -215,6 +218,10 @@ fn push(cx: &mut Cx<'_, '_>, target: Target, axes: &[usize], mut attrs: ResizeAt
         Target::Both(..) => ResizeTarget::Both { sizes, scales },
     };
     let mut x = cx.value(0)?;
+    // Integers are resampled as floats that hold them, and cut.
+    if ty.dtype.is_int() {
+        x = cx.cast(x, if ty.dtype.size_bytes() < 4 { DType::F32 } else { DType::F64 })?;
+    }
     if lead == 0 {
         x = cx.reshape(x, [&[Dim::Const(1), Dim::Const(1)], ty.shape.as_slice()].concat())?;
     }
@@ -223,6 +230,7 @@ fn push(cx: &mut Cx<'_, '_>, target: Target, axes: &[usize], mut attrs: ResizeAt
         let shape = cx.type_of(y).shape[2..].to_vec();
         y = cx.reshape(y, shape)?;
     }
+    let y = cx.cast(y, ty.dtype)?;
     cx.set(0, y);
     Ok(())
 }
