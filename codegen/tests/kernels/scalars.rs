@@ -204,7 +204,7 @@ fn trigonometry_of_doubles() {
     let mut values: Vec<f64> = (0..400).map(|k| f64::from(k - 200) * 0.37).collect();
     values.extend((0..201).map(|k| f64::from(k - 100) / 100.0));
     values.extend((-300..300).step_by(7).flat_map(|k| [10f64.powi(k), -1.7 * 10f64.powi(k)]));
-    values.extend([0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 709.9, -710.3, 1.0 + 1e-4]);
+    values.extend([0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 709.9, -710.3]);
     let input = [(DType::F64, bytes(&values, f64::to_le_bytes))];
     for f in Trig::ALL {
         let mut program = Program::copy();

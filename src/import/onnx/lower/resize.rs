@@ -218,9 +218,11 @@ fn push(cx: &mut Cx<'_, '_>, target: Target, axes: &[usize], mut attrs: ResizeAt
         Target::Both(..) => ResizeTarget::Both { sizes, scales },
     };
     let mut x = cx.value(0)?;
-    // Integers are resampled as floats that hold them, and cut.
+    // Integers are resampled as floats that hold them.
+    let nearest = matches!(attrs.mode, ResizeMode::Nearest(_));
     if ty.dtype.is_int() {
-        x = cx.cast(x, if ty.dtype.size_bytes() < 4 { DType::F32 } else { DType::F64 })?;
+        let small = nearest && ty.dtype.size_bytes() < 4;
+        x = cx.cast(x, if small { DType::F32 } else { DType::F64 })?;
     }
     if lead == 0 {
         x = cx.reshape(x, [&[Dim::Const(1), Dim::Const(1)], ty.shape.as_slice()].concat())?;
@@ -229,6 +231,10 @@ fn push(cx: &mut Cx<'_, '_>, target: Target, axes: &[usize], mut attrs: ResizeAt
     if lead == 0 {
         let shape = cx.type_of(y).shape[2..].to_vec();
         y = cx.reshape(y, shape)?;
+    }
+    if ty.dtype.is_int() && !nearest {
+        // Means that are whole but for rounding are not cut to the integer below.
+        y = cx.cast(y, DType::F32)?;
     }
     let y = cx.cast(y, ty.dtype)?;
     cx.set(0, y);
