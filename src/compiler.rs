@@ -288,7 +288,9 @@ impl<'m> Compiler<'m> {
         let rewritten = self.optimize(None)?;
         let target = target(self.options.target)?;
         let options = &self.options;
-        Ok(specialise::plan(&rewritten.graph, &target, options.convolutions, &options.sizes)?.1)
+        let plan = specialise::plan(&rewritten.graph, &target, options.convolutions, &options.sizes)?.1;
+        rectify_ir::plan::verify_order(&plan).map_err(|violation| Error::internal("planning", violation))?;
+        Ok(plan)
     }
 
     fn check_options(&self) -> Result<(), Error> {

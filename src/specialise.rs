@@ -29,9 +29,9 @@ pub(crate) struct Specialisation {
 pub struct CompileTimes {
     /// Sizes into the graph, layouts, kernels chosen, memory.
     pub plan: Duration,
-    /// Machine code.
+    /// The proof that the plan's steps fit together, and machine code. Other threads pack already.
     pub code: Duration,
-    /// Parameters drawn or read, and brought into the kernels' form.
+    /// Parameters drawn or read, and brought into the kernels' form: what that takes longer.
     pub pack: Duration,
 }
 
@@ -41,19 +41,31 @@ impl Specialisation {
         let (graph, plan) = plan(&inner.graph, inner.kernels.target(), inner.options.convolutions, &sizes)?;
         let plan = Arc::new(plan);
         let planned = Instant::now();
-        let kernels =
-            inner.kernels.get(&plan.kernels, inner.threads).map_err(|e| Error::internal("codegen", e))?;
+        // Machine code trusts the plan's addresses, so none is made for a plan that was not proven.
+        let code = Mutex::new((Ok(Vec::new()), Duration::ZERO));
+        let make_code = |threads: usize| {
+            let start = Instant::now();
+            let kernels = rectify_ir::plan::verify_order(&plan)
+                .map_err(|violation| Error::internal("planning", violation))
+                .and_then(|()| {
+                    let kernels = inner.kernels.get(&plan.kernels, threads.min(inner.threads));
+                    kernels.map_err(|e| Error::internal("codegen", e))
+                });
+            *code.lock().unwrap_or_else(PoisonError::into_inner) = (kernels, start.elapsed());
+        };
+        let packs = inner.packs.get_all(&graph, &plan.packs, &inner.parameters, &inner.pool, &make_code);
+        let (kernels, code_time) = code.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let kernels = kernels?;
+        let packs = packs.map_err(pack_error)?;
+        let packed = Instant::now();
         let code_bytes = kernels.iter().map(|k| k.code_bytes()).sum();
         let entries = kernels.iter().map(|k| k.entry()).collect();
         let keep_alive = kernels.into_iter().map(|k| Arc::new(k) as Arc<dyn Any + Send + Sync>).collect();
-        let compiled = Instant::now();
-        let packs =
-            inner.packs.get_all(&graph, &plan.packs, &inner.parameters, &inner.pool).map_err(pack_error)?;
-        let packed = Instant::now();
         let code = Code { entries, keep_alive };
         let executable =
             Executable::new(plan.clone(), code, packs).map_err(|e| Error::internal("runtime", e))?;
-        let times = CompileTimes { plan: planned - start, code: compiled - planned, pack: packed - compiled };
+        let pack = (packed - planned).saturating_sub(code_time);
+        let times = CompileTimes { plan: planned - start, code: code_time, pack };
         let executable = Arc::new(executable);
         Ok(Specialisation { sizes, plan, executable, code_bytes, times })
     }
@@ -104,7 +116,7 @@ impl Specialisation {
 /// must not take a program's last megabyte before it is refused.
 const MAX_ARENA_BYTES: u64 = 4 << 30;
 
-/// The graph at known sizes, and its plan.
+/// The graph at known sizes, and its plan, whose parts are verified, but not their order.
 pub(crate) fn plan(
     graph: &Graph,
     target: &Target,
@@ -129,8 +141,7 @@ pub(crate) fn plan(
         );
         return Err(Error::Unsupported { name: graph.name.clone(), message });
     }
-    // Machine code trusts the plan's addresses, so no plan runs that was not proven.
-    rectify_ir::plan::verify(&plan).map_err(|violation| Error::internal("planning", violation))?;
+    rectify_ir::plan::verify_parts(&plan).map_err(|violation| Error::internal("planning", violation))?;
     plan.model.clone_from(&graph.name);
     plan.bindings.clone_from(sizes);
     Ok((graph, plan))

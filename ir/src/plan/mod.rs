@@ -13,7 +13,7 @@ mod words;
 
 pub use access::{Access, Bytes, Run, accesses};
 pub use json::{JsonError, VERSION};
-pub use verify::{Violation, verify};
+pub use verify::{Violation, verify, verify_order, verify_parts};
 
 use crate::dtype::DType;
 use crate::graph::{NodeId, Value};

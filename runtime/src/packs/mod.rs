@@ -82,6 +82,9 @@ struct WeakRef {
 impl PackCache {
     /// The packs of a plan, in its order; those that are not there yet are made on the pool's threads.
     ///
+    /// `beside` is other work, and called once, with the number of threads that it may use. Where there is much to pack the
+    /// caller's thread does it first, while the others pack already.
+    ///
     /// # Errors
     /// Parameters that cannot be read, or no memory.
     pub fn get_all(
@@ -90,20 +93,21 @@ impl PackCache {
         packs: &[Pack],
         parameters: &Parameters,
         pool: &Pool,
+        beside: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<PackedRef>, PackError> {
         // Held while packing: a second caller with the same parameters waits for them instead of making them again.
         let mut live = self.live.lock().unwrap_or_else(|e| e.into_inner());
         live.retain(|_, entry| entry.arena.strong_count() > 0);
         let mut found: Vec<Option<PackedRef>> = Vec::with_capacity(packs.len());
-        let mut missing = Vec::new();
+        let (mut missing, mut lent) = (Vec::new(), Vec::new());
         let mut total = 0usize;
         for (i, pack) in packs.iter().enumerate() {
             let mut entry = live.get(&(pack.key.clone(), pack.format.clone())).and_then(WeakRef::upgrade);
             if entry.is_none()
-                && let Some(lent) = lend(graph, pack, parameters)
+                && let Some(found) = lend(graph, pack, parameters)
             {
-                present(&lent, pool)?;
-                entry = Some(PackedRef(Held::Lent(lent)));
+                lent.push(found.clone());
+                entry = Some(PackedRef(Held::Lent(found)));
             }
             if entry.is_none() {
                 missing.push((i, total));
@@ -111,17 +115,20 @@ impl PackCache {
             }
             found.push(entry);
         }
-        if !missing.is_empty() {
-            let arena = Arc::new(Arena::new(total)?);
-            fill(graph, packs, &missing, parameters, pool, &arena)?;
-            for (i, offset_bytes) in missing {
-                let bytes = packs[i].bytes;
-                live.insert(
-                    (packs[i].key.clone(), packs[i].format.clone()),
-                    WeakRef { arena: Arc::downgrade(&arena), offset_bytes, bytes },
-                );
-                found[i] = Some(PackedRef(Held::Packed { arena: arena.clone(), offset_bytes, bytes }));
-            }
+        let arena = Arc::new(Arena::new(total)?);
+        let filling = Filling { graph, packs, parameters, arena: &arena, lent: &lent };
+        let much = total + lent.iter().map(|l| l.bytes().len()).sum::<usize>() >= MUCH_BYTES;
+        if !much {
+            beside(pool.threads());
+        }
+        filling.run(&missing, pool, if much { beside } else { &|_| () })?;
+        for (i, offset_bytes) in missing {
+            let bytes = packs[i].bytes;
+            live.insert(
+                (packs[i].key.clone(), packs[i].format.clone()),
+                WeakRef { arena: Arc::downgrade(&arena), offset_bytes, bytes },
+            );
+            found[i] = Some(PackedRef(Held::Packed { arena: arena.clone(), offset_bytes, bytes }));
         }
         Ok(found.into_iter().flatten().collect())
     }
@@ -144,73 +151,100 @@ fn lend(graph: &Graph, pack: &Pack, parameters: &Parameters) -> Option<Lent> {
     }
 }
 
-/// Brings what a file lends into memory, on all threads.
-fn present(lent: &Lent, pool: &Pool) -> Result<(), RegionError> {
-    const PART: usize = 8 << 20;
-    let parts = lent.bytes().len().div_ceil(PART);
-    let next = AtomicUsize::new(0);
-    pool.region(pool.threads().min(parts), |_| {
-        while let Some(part) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|part| *part < parts) {
-            lent.make_present(part * PART..((part + 1) * PART).min(lent.bytes().len()));
-        }
-    })
+/// Packing of less than this takes less time than other work does.
+const MUCH_BYTES: usize = 1 << 20;
+
+/// Bytes of what is lent that a thread brings into memory at a time.
+const PART_BYTES: usize = 8 << 20;
+
+/// What threads fill together.
+struct Filling<'a> {
+    graph: &'a Graph,
+    packs: &'a [Pack],
+    parameters: &'a Parameters,
+    arena: &'a Arena,
+    lent: &'a [Lent],
 }
 
-/// Fills the packs `missing` (index and offset in the arena) group by group; threads take groups as they go.
-fn fill(
-    graph: &Graph,
-    packs: &[Pack],
-    missing: &[(usize, usize)],
-    parameters: &Parameters,
-    pool: &Pool,
-    arena: &Arena,
-) -> Result<(), PackError> {
-    let reader = Reader::new(graph, parameters);
-    // Large packs first, so that no thread is left alone with one at the end.
-    let mut jobs: Vec<(usize, usize, usize)> = Vec::new();
-    for (index, offset) in missing {
-        jobs.extend((0..packs[*index].format.groups()).map(|group| (*index, *offset, group)));
+impl Filling<'_> {
+    /// Fills the packs `missing` (index and offset in the arena) group by group, and brings what files lend into memory;
+    /// threads take groups as they go. The caller's thread does `beside` first.
+    fn run(
+        &self,
+        missing: &[(usize, usize)],
+        pool: &Pool,
+        beside: &(dyn Fn(usize) + Sync),
+    ) -> Result<(), PackError> {
+        let packs = self.packs;
+        let reader = Reader::new(self.graph, self.parameters);
+        // Large packs first, so that no thread is left alone with one at the end.
+        let mut jobs: Vec<(usize, usize, usize)> = Vec::new();
+        for (index, offset) in missing {
+            jobs.extend((0..packs[*index].format.groups()).map(|group| (*index, *offset, group)));
+        }
+        jobs.sort_by_key(|(index, _, group)| (std::cmp::Reverse(packs[*index].bytes), *index, *group));
+        let parts = |lent: &Lent| lent.bytes().len().div_ceil(PART_BYTES);
+        let lent: Vec<(&Lent, usize)> =
+            self.lent.iter().flat_map(|l| (0..parts(l)).map(move |part| (l, part))).collect();
+        let next = AtomicUsize::new(0);
+        let failure: Mutex<Option<ParamError>> = Mutex::new(None);
+        pool.region(pool.threads(), |place| {
+            if place.index() == 0 {
+                beside(1);
+            }
+            let mut buffer = Vec::new();
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                if let Some((lent, part)) = lent.get(at) {
+                    let end = ((part + 1) * PART_BYTES).min(lent.bytes().len());
+                    lent.make_present(part * PART_BYTES..end);
+                    continue;
+                }
+                let Some((index, offset, group)) = jobs.get(at - lent.len()) else { break };
+                if let Err(error) = self.group(&reader, &packs[*index], *offset, *group, &mut buffer) {
+                    failure.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(error);
+                    next.store(lent.len() + jobs.len(), Ordering::Relaxed);
+                }
+            }
+        })?;
+        match failure.into_inner().unwrap_or_else(|e| e.into_inner()) {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
     }
-    jobs.sort_by_key(|(index, _, group)| (std::cmp::Reverse(packs[*index].bytes), *index, *group));
-    let next = AtomicUsize::new(0);
-    let failure: Mutex<Option<ParamError>> = Mutex::new(None);
-    pool.region(pool.threads(), |_| {
-        let mut buffer = Vec::new();
-        while let Some((index, offset, group)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let pack = &packs[*index];
-            let range = pack.format.packed_range(*group);
-            let at = arena.at(offset + range.start * 4).cast::<f32>();
-            // Safety: the range lies inside the pack, whose bytes lie inside the arena; each group is taken by one thread.
-            let packed = unsafe { std::slice::from_raw_parts_mut(at, range.len()) };
-            let mut pieces =
-                (0..pack.format.pieces(*group)).map(|p| (p, pack.format.piece_source(*group, p)));
-            let done = match &pack.source {
-                // What is copied as it is needs no buffer between.
-                PackSource::Value(value) if matches!(pack.format, PackFormat::Raw { .. }) => {
-                    reader.read(*value, range.start, packed)
+
+    /// Fills one group of the pack at `offset` in the arena, through `buffer`. No two threads may fill the same group.
+    fn group(
+        &self,
+        reader: &Reader<'_>,
+        pack: &Pack,
+        offset: usize,
+        group: usize,
+        buffer: &mut Vec<f32>,
+    ) -> Result<(), ParamError> {
+        let range = pack.format.packed_range(group);
+        let at = self.arena.at(offset + range.start * 4).cast::<f32>();
+        // Safety: the range lies inside the pack, whose bytes lie inside the arena; each group is taken by one thread.
+        let packed = unsafe { std::slice::from_raw_parts_mut(at, range.len()) };
+        let mut pieces = (0..pack.format.pieces(group)).map(|p| (p, pack.format.piece_source(group, p)));
+        match &pack.source {
+            // What is copied as it is needs no buffer between.
+            PackSource::Value(value) if matches!(pack.format, PackFormat::Raw { .. }) => {
+                reader.read(*value, range.start, packed)
+            }
+            PackSource::Value(value) => pieces.try_for_each(|(piece, source)| {
+                buffer.resize(source.len(), 0.0);
+                reader.read(*value, source.start, buffer)?;
+                piece::pack(&pack.format, group, piece, buffer, packed);
+                Ok(())
+            }),
+            PackSource::Literal(literal) => {
+                for (piece, source) in pieces {
+                    let values: Vec<f32> = source.map(|i| literal.get_f32(i).unwrap_or(0.0)).collect();
+                    piece::pack(&pack.format, group, piece, &values, packed);
                 }
-                PackSource::Value(value) => pieces.try_for_each(|(piece, source)| {
-                    buffer.resize(source.len(), 0.0);
-                    reader.read(*value, source.start, &mut buffer)?;
-                    piece::pack(&pack.format, *group, piece, &buffer, packed);
-                    Ok(())
-                }),
-                PackSource::Literal(literal) => {
-                    for (piece, source) in pieces {
-                        let values: Vec<f32> = source.map(|i| literal.get_f32(i).unwrap_or(0.0)).collect();
-                        piece::pack(&pack.format, *group, piece, &values, packed);
-                    }
-                    Ok(())
-                }
-            };
-            if let Err(error) = done {
-                failure.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(error);
-                next.store(jobs.len(), Ordering::Relaxed);
+                Ok(())
             }
         }
-    })?;
-    match failure.into_inner().unwrap_or_else(|e| e.into_inner()) {
-        Some(error) => Err(error.into()),
-        None => Ok(()),
     }
 }
