@@ -7,6 +7,7 @@ pub use crate::compiler::native_level;
 pub use rectify_ir::target::Level as TargetLevel;
 pub use rectify_runtime::cpu::measure::{Bandwidth, Peak, bandwidths, peaks};
 pub use rectify_runtime::cpu::{Cache, Cpu};
+pub use rectify_runtime::heap::grow_in_large_steps;
 
 /// What the compiler knows of a level.
 pub fn target_of(level: TargetLevel) -> Target {

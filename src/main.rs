@@ -3,5 +3,6 @@
 mod cli;
 
 fn main() -> std::process::ExitCode {
+    rectify::machine::grow_in_large_steps();
     cli::main()
 }

@@ -86,6 +86,13 @@ impl Arena {
             .then(|| self.at(offset_bytes).cast())
     }
 
+    /// Asks for small pages instead of huge ones where there are none yet.
+    pub fn take_small_pages(&self) {
+        if self.bytes > 0 {
+            system::small_pages(self.base, self.bytes);
+        }
+    }
+
     /// Touches the pages of a byte range, so that no page fault falls into the first run. Ranges may be touched by several
     /// threads at once, which also places them near those threads.
     pub fn touch(&self, range: std::ops::Range<usize>) {
@@ -187,6 +194,17 @@ mod system {
         }
     }
 
+    /// Takes back the hint of `allocate`.
+    pub(super) fn small_pages(base: NonNull<u8>, bytes: usize) {
+        #[cfg(target_os = "linux")]
+        if let Some(bytes) = mapped_bytes(bytes) {
+            // Safety: only a hint; it changes no memory.
+            unsafe { libc::madvise(base.as_ptr().cast(), bytes, libc::MADV_NOHUGEPAGE) };
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (base, bytes);
+    }
+
     /// # Safety
     /// `base` must come from `allocate(bytes)` and not be used again.
     pub(super) unsafe fn free(base: NonNull<u8>, bytes: usize) {
@@ -209,6 +227,8 @@ mod system {
         // Safety: the size is not zero, `Arena::new` has seen to that.
         NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) })
     }
+
+    pub(super) fn small_pages(_: NonNull<u8>, _: usize) {}
 
     /// # Safety
     /// `base` must come from `allocate(bytes)` and not be used again.

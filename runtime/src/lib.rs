@@ -7,6 +7,7 @@ mod build;
 pub mod cpu;
 pub mod denormals;
 pub mod files;
+pub mod heap;
 pub mod packs;
 pub mod pool;
 pub mod profile;

@@ -6,6 +6,7 @@
 
 mod derive;
 mod lent;
+mod pages;
 mod piece;
 mod source;
 
@@ -15,6 +16,7 @@ use crate::arena::{Arena, ArenaError};
 use crate::pool::{Pool, RegionError};
 use derive::Reader;
 use lent::Lent;
+use pages::Pages;
 use rectify_ir::graph::Graph;
 use rectify_ir::kernel::PackFormat;
 use rectify_ir::plan::{Pack, PackSource};
@@ -177,6 +179,7 @@ impl Filling<'_> {
     ) -> Result<(), PackError> {
         let packs = self.packs;
         let reader = Reader::new(self.graph, self.parameters);
+        let pages = Pages::new(self.arena);
         // Large packs first, so that no thread is left alone with one at the end.
         let mut jobs: Vec<(usize, usize, usize)> = Vec::new();
         for (index, offset) in missing {
@@ -201,6 +204,8 @@ impl Filling<'_> {
                     continue;
                 }
                 let Some((index, offset, group)) = jobs.get(at - lent.len()) else { break };
+                let range = packs[*index].format.packed_range(*group);
+                pages.present(offset + range.start * 4..offset + range.end * 4);
                 if let Err(error) = self.group(&reader, &packs[*index], *offset, *group, &mut buffer) {
                     failure.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(error);
                     next.store(lent.len() + jobs.len(), Ordering::Relaxed);
