@@ -12,7 +12,7 @@ use rectify_runtime::profile::Profile;
 use rectify_runtime::session::{Code, Executable, RunError, RunOptions, Session};
 use rectify_runtime::{TensorView, TensorViewMut};
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Everything for one set of sizes.
