@@ -9,6 +9,7 @@ pub mod denormals;
 pub mod files;
 pub mod heap;
 pub mod packs;
+mod pages;
 pub mod pool;
 pub mod profile;
 pub mod rng;

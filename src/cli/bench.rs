@@ -83,13 +83,16 @@ fn measure(args: &Args) -> Result<Measured, Failure> {
     compiled.prepare(&sizes)?;
     let all = start.elapsed();
     let times = compiled.compile_times(&sizes)?;
-    let passes = all.saturating_sub(times.plan + times.code + times.pack);
+    let passes: Duration = compiled.log().passes.iter().map(|p| p.time).sum();
+    let ready = all.saturating_sub(passes + times.plan + times.code + times.pack);
     let compile = vec![
         ("parse", opened.parse),
         ("passes", passes),
         ("plan", times.plan),
         ("code", times.code),
         ("pack", times.pack),
+        // Memory of intermediate values; threads, names and lists.
+        ("ready", ready),
     ];
     drop(progress);
 

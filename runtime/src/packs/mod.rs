@@ -6,17 +6,16 @@
 
 mod derive;
 mod lent;
-mod pages;
 mod piece;
 mod source;
 
 pub use source::{ParamError, Parameters, TensorStore};
 
 use crate::arena::{Arena, ArenaError};
+use crate::pages::Pages;
 use crate::pool::{Pool, RegionError};
 use derive::Reader;
 use lent::Lent;
-use pages::Pages;
 use rectify_ir::graph::Graph;
 use rectify_ir::kernel::PackFormat;
 use rectify_ir::plan::{Pack, PackSource};

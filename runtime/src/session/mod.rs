@@ -7,6 +7,7 @@ pub use executable::{BuildError, Code, Executable, KernelFn};
 
 use crate::arena::{Arena, ArenaError};
 use crate::denormals::FlushDenormals;
+use crate::pages::Pages;
 use crate::pool::{Place, Pool, RegionError};
 use crate::profile::{Profile, Stopwatch};
 use pointers::Pointers;
@@ -70,8 +71,13 @@ impl Session {
 
     /// Touches all memory that a run uses, so that the first does not wait for the system to hand out pages.
     pub fn touch(&self) {
-        self.arena.touch(0..self.executable.plan().arena_bytes);
-        self.scratch.touch(0..self.executable.scratch_stride() * self.threads);
+        let scratch_bytes = self.executable.scratch_stride() * self.threads;
+        for (arena, bytes) in
+            [(&self.arena, self.executable.plan().arena_bytes), (&self.scratch, scratch_bytes)]
+        {
+            Pages::new(arena).present(0..bytes);
+            arena.touch(0..bytes);
+        }
     }
 
     pub fn executable(&self) -> &Arc<Executable> {

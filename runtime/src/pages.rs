@@ -1,4 +1,4 @@
-//! Huge pages for packs, as long as the system has them at hand.
+//! Huge pages, as long as the system has them at hand.
 //!
 //! In a virtual machine that gives free memory back to its host, blocks of the size of a huge page are what is given back: to
 //! have one again takes as many faults of the host as it has small pages, while small pages are taken from memory
@@ -16,7 +16,7 @@ const SLOW: Duration = Duration::from_millis(1);
 const SLOW_PAGES: usize = 2;
 
 /// The pages of an arena that threads fill.
-pub(super) struct Pages<'a> {
+pub(crate) struct Pages<'a> {
     arena: &'a Arena,
     /// Of each stretch of a huge page's size, whether a thread has begun to fill it.
     begun: Vec<AtomicBool>,
