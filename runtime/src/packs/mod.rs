@@ -252,3 +252,42 @@ impl Filling<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rectify_ir::TensorType;
+    use rectify_ir::init::{Dist, Init};
+    use rectify_ir::op::Source;
+    use rectify_ir::scalar::Scalar;
+
+    /// The bytes of a pack of `elements` numbers, and what the other work was told.
+    fn packed(cache: &PackCache, elements: usize) -> (Vec<PackedRef>, Vec<usize>) {
+        let mut graph = Graph::new("g");
+        let dist = Dist::Normal { mean: Scalar(0.0), std: Scalar(1.0) };
+        let ty = TensorType::f32([(elements as i64).into()]);
+        let value = graph.add_param("w", ty, Source::Init(Init::from(dist)));
+        let pack = Pack {
+            key: "w".into(),
+            source: PackSource::Value(value),
+            format: PackFormat::Raw { elements: elements as u64 },
+            bytes: 4 * elements,
+        };
+        let told = Mutex::new(Vec::new());
+        let beside = |threads: usize| told.lock().expect("no panic").push(threads);
+        let packs = cache.get_all(&graph, &[pack], &Parameters::new(3), &Pool::new(2), &beside);
+        (packs.expect("packs"), told.into_inner().expect("no panic"))
+    }
+
+    #[test]
+    fn other_work_is_done_once() {
+        let cache = PackCache::default();
+        let (small, told) = packed(&cache, 100);
+        assert_eq!((small[0].bytes(), told), (400, vec![2]));
+        let (large, told) = packed(&cache, MUCH_BYTES);
+        assert_eq!((large[0].bytes(), told), (4 * MUCH_BYTES, vec![1]));
+        // Nothing is left to pack.
+        let (again, told) = packed(&cache, MUCH_BYTES);
+        assert_eq!((again[0].base(), told), (large[0].base(), vec![2]));
+    }
+}
