@@ -423,19 +423,25 @@ impl<'a> Lines<'a> {
     ) -> usize {
         let vectors = self.length / READ;
         for first in (0..self.count).step_by(HALF) {
-            let lines = self.half(first).map(|line| line.as_chunks::<READ>().0);
+            let lines = self.half(first);
             let count = HALF.min(self.count - first);
             for (vector, rows) in packed.chunks_exact_mut(READ * place.width).take(vectors).enumerate() {
-                let parts = lines.map(|line| &line[vector]);
-                let mut row = &mut rows[place.first + first..];
-                for tap in 0..TAPS {
-                    for lane in 0..INNER {
-                        let values: [f32; HALF] = std::array::from_fn(|k| parts[k][lane * TAPS + tap]);
-                        match row.first_chunk_mut() {
-                            Some(whole) if count == HALF => *whole = values,
-                            _ => row[..count].copy_from_slice(&values[..count]),
+                let rows = &mut rows[place.first + first..];
+                for column in (0..READ).step_by(HALF) {
+                    let columns = if READ.is_multiple_of(HALF) { HALF } else { HALF.min(READ - column) };
+                    let at = vector * READ + column;
+                    let mut square = [[0.0f32; HALF]; HALF];
+                    for (k, line) in lines.iter().enumerate() {
+                        for (values, value) in square.iter_mut().zip(&line[at..at + columns]) {
+                            values[k] = *value;
                         }
-                        row = row.get_mut(place.width..).unwrap_or_default();
+                    }
+                    for (column, values) in (column..column + columns).zip(&square) {
+                        let row = (column % TAPS * INNER + column / TAPS) * place.width;
+                        match rows[row..].first_chunk_mut() {
+                            Some(whole) if count == HALF => *whole = *values,
+                            _ => rows[row..row + count].copy_from_slice(&values[..count]),
+                        }
                     }
                 }
             }
