@@ -139,7 +139,7 @@ impl Compiled {
     pub fn prepare(&self, sizes: &[(&str, i64)]) -> Result<(), Error> {
         let session = self.inner.specialisation(&self.inner.sizes(sizes)?)?.session(&self.inner)?;
         session.touch();
-        self.inner.idle.put(session);
+        self.inner.idle.put(session, self.inner.options.cache_bytes);
         Ok(())
     }
 

@@ -169,7 +169,8 @@ impl<'m> Compiler<'m> {
         self
     }
 
-    /// How many bytes of specialisations to keep for sizes that may come again: 1 GiB if this is not called.
+    /// How many bytes to keep for calls to come, of specialisations for sizes that may come again and of memory of sessions
+    /// that no caller uses, each: 1 GiB if this is not called.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.options.cache_bytes = bytes;

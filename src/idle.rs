@@ -29,10 +29,12 @@ impl Idle {
         }
     }
 
-    /// Keeps the session for the next caller.
-    pub fn put(&self, session: Session) {
+    /// Keeps the session for the next caller, and of all together no more than `limit` bytes; one stays however large.
+    pub fn put(&self, session: Session, limit: usize) {
         let mut idle = self.lock();
-        if idle.len() < MAX_IDLE {
+        let others: usize = idle.iter().map(Session::memory_bytes).sum();
+        let fits = others.saturating_add(session.memory_bytes()) <= limit;
+        if idle.is_empty() || (idle.len() < MAX_IDLE && fits) {
             idle.push(session);
         }
     }

@@ -97,7 +97,7 @@ impl Specialisation {
         let mut session = self.session(inner)?;
         let outputs = outputs.iter_mut().map(bytes_mut);
         run(&mut session, inner, inputs.iter().map(TensorView::bytes), outputs, None)?;
-        inner.idle.put(session);
+        inner.idle.put(session, inner.options.cache_bytes);
         Ok(())
     }
 

@@ -6,5 +6,6 @@ mod digest;
 mod documented;
 mod encode;
 mod mutations;
+mod operators;
 mod sizes;
 mod written;

@@ -4,7 +4,7 @@ use super::super::context::{Cx, Lowered};
 use super::super::problem::Refusal;
 use rectify_ir::op::{Binary, Op, Trig, Unary};
 use rectify_ir::scalar::Scalar;
-use rectify_ir::{Dim, TensorType};
+use rectify_ir::{Dim, TensorType, Value};
 
 /// Operators that are one operation of the graph.
 pub fn unary(cx: &mut Cx<'_, '_>) -> Lowered {
@@ -161,17 +161,28 @@ pub fn mish(cx: &mut Cx<'_, '_>) -> Lowered {
 
 /// x · sigmoid(α · x)
 pub fn swish(cx: &mut Cx<'_, '_>) -> Lowered {
-    let alpha = cx.attrs.float("alpha", 1.0)?;
-    let x = cx.value(0)?;
-    let y = if alpha == 1.0 {
-        cx.unary(Unary::Silu, x)?
-    } else {
-        let scaled = cx.binary_const(Binary::Mul, x, alpha)?;
-        let gate = cx.unary(Unary::Sigmoid, scaled)?;
-        cx.binary(Binary::Mul, x, gate)?
-    };
+    let y = swished(cx)?;
     cx.set(0, y);
     Ok(())
+}
+
+/// The second input times the swish of the first.
+pub fn swiglu(cx: &mut Cx<'_, '_>) -> Lowered {
+    let (gate, linear) = (swished(cx)?, cx.value(1)?);
+    let y = cx.binary(Binary::Mul, gate, linear)?;
+    cx.set(0, y);
+    Ok(())
+}
+
+fn swished(cx: &mut Cx<'_, '_>) -> Result<Value, Refusal> {
+    let alpha = cx.attrs.float("alpha", 1.0)?;
+    let x = cx.value(0)?;
+    if alpha == 1.0 {
+        return cx.unary(Unary::Silu, x);
+    }
+    let scaled = cx.binary_const(Binary::Mul, x, alpha)?;
+    let gate = cx.unary(Unary::Sigmoid, scaled)?;
+    cx.binary(Binary::Mul, x, gate)
 }
 
 /// x / (1 + |x|)

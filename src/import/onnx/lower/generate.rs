@@ -46,6 +46,34 @@ pub fn range(cx: &mut Cx<'_, '_>) -> Lowered {
     Ok(())
 }
 
+/// A window of samples: a sum of cosines of one and two turns over its length, or over one less if it is not periodic.
+pub fn window(cx: &mut Cx<'_, '_>) -> Lowered {
+    let [level, once, twice] = match cx.op {
+        "HannWindow" => [0.5, 0.5, 0.0],
+        "HammingWindow" => [25.0 / 46.0, 21.0 / 46.0, 0.0],
+        _ => [0.42, 0.5, 0.08],
+    };
+    let periodic = cx.attrs.flag("periodic", true)?;
+    let to = element_type(cx.attrs.int("output_datatype", 1)?)?;
+    let size = match cx.ints(0, "size")?.as_slice() {
+        [n] if (0..=MAX_ELEMENTS as i64).contains(n) => *n as usize,
+        other => return Err(Refusal::form(format!("a window of {other:?} samples is not supported"))),
+    };
+    let turn = std::f64::consts::TAU / if periodic { size as f64 } else { (size as f64 - 1.0).max(1.0) };
+    let sample = |i: usize| {
+        let angle = i as f64 * turn;
+        round_to(level - once * angle.cos() + twice * (2.0 * angle).cos(), to)
+    };
+    let y = cx.literal(to, &[size], &mut (0..size).map(sample));
+    cx.set(0, y);
+    Ok(())
+}
+
+fn element_type(code: i64) -> Result<DType, Refusal> {
+    let known = i32::try_from(code).ok().and_then(|code| dtype(code).ok());
+    known.ok_or_else(|| Refusal::attribute(format!("the element type {code} is not supported")))
+}
+
 /// Ones on a diagonal of a matrix of zeros.
 pub fn eye_like(cx: &mut Cx<'_, '_>) -> Lowered {
     let ty = cx.ty(0)?;
@@ -54,10 +82,7 @@ pub fn eye_like(cx: &mut Cx<'_, '_>) -> Lowered {
     };
     let to = match cx.attrs.opt_int("dtype")? {
         None => ty.dtype,
-        Some(code) => i32::try_from(code)
-            .ok()
-            .and_then(|code| dtype(code).ok())
-            .ok_or_else(|| Refusal::attribute(format!("the element type {code} is not supported")))?,
+        Some(code) => element_type(code)?,
     };
     let k = cx.attrs.int("k", 0)?;
     let y = cx.literal(to, &[rows, columns], &mut places(rows, columns).map(|d| f64::from(u8::from(d == k))));

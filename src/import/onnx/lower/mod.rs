@@ -6,6 +6,7 @@
 mod activation;
 mod arithmetic;
 mod bits;
+mod columns;
 mod constant;
 mod conv;
 mod crop;
@@ -64,12 +65,14 @@ const TABLE: &[(&str, Lower)] = &[
     ("BitwiseNot", bits::not),
     ("BitwiseOr", bits::binary),
     ("BitwiseXor", bits::binary),
+    ("BlackmanWindow", generate::window),
     ("Cast", constant::cast),
     ("CastLike", constant::cast),
     ("Ceil", activation::unary),
     ("Celu", activation::celu),
     ("CenterCropPad", crop::center),
     ("Clip", activation::clip),
+    ("Col2Im", columns::col2im),
     ("Concat", movement::concat),
     ("Constant", constant::constant),
     ("ConstantOfShape", constant::constant_of_shape),
@@ -106,6 +109,8 @@ const TABLE: &[(&str, Lower)] = &[
     ("GreaterOrEqual", logic::binary),
     ("GridSample", grid_sample::grid_sample),
     ("GroupNormalization", norm::group),
+    ("HammingWindow", generate::window),
+    ("HannWindow", generate::window),
     ("HardSigmoid", activation::unary),
     ("HardSwish", activation::unary),
     ("Hardmax", order::hardmax),
@@ -160,6 +165,7 @@ const TABLE: &[(&str, Lower)] = &[
     ("Relu", activation::unary),
     ("Reshape", shape::reshape),
     ("Resize", resize::resize),
+    ("ReverseSequence", order::reverse_sequence),
     ("Round", activation::unary),
     ("Scatter", scatter::scatter_elements),
     ("ScatterElements", scatter::scatter_elements),
@@ -183,6 +189,7 @@ const TABLE: &[(&str, Lower)] = &[
     ("Squeeze", shape::squeeze),
     ("Sub", arithmetic::binary),
     ("Sum", arithmetic::variadic),
+    ("SwiGLU", activation::swiglu),
     ("Swish", activation::swish),
     ("Tan", activation::trig),
     ("Tanh", activation::unary),

@@ -72,6 +72,33 @@ pub fn cumulate(cx: &mut Cx<'_, '_>) -> Lowered {
     Ok(())
 }
 
+/// The first elements of each sequence of a batch in reverse, as many as the second input says; the others stay.
+pub fn reverse_sequence(cx: &mut Cx<'_, '_>) -> Lowered {
+    let (x, lengths) = (cx.value(0)?, cx.value(1)?);
+    let ty = cx.type_of(x).clone();
+    let (time, batch) = (cx.attrs.int("time_axis", 0)?, cx.attrs.int("batch_axis", 1)?);
+    let (time, batch) = (cx.wrap_axis(time, ty.rank())?, cx.wrap_axis(batch, ty.rank())?);
+    if cx.type_of(lengths).rank() != 1 || time == batch {
+        return Err(Refusal::malformed(
+            "a length for each sequence, and an axis of time beside that of the batch",
+        ));
+    }
+    let mut shape = vec![Dim::Const(1); ty.rank()];
+    shape[batch] = cx.type_of(lengths).shape[0].clone();
+    let lengths = cx.cast(lengths, DType::I64)?;
+    let lengths = cx.reshape(lengths, shape)?;
+    let places = ramp(cx, &ty.shape[time], time, ty.rank())?;
+    let back = cx.binary(Binary::Sub, lengths, places)?;
+    let back = cx.binary_const(Binary::Sub, back, 1.0)?;
+    let zero = cx.scalar(0.0);
+    let beyond = cx.binary(Binary::Less, back, zero)?;
+    let places = cx.select(beyond, places, back)?;
+    let places = cx.push(Op::Expand { shape: ty.shape }, &[places])?;
+    let y = cx.push(Op::GatherElements { axis: time }, &[x, places])?;
+    cx.set(0, y);
+    Ok(())
+}
+
 /// `values` = [off, on]: on at the places that the indices name along a new axis, negative ones from its end.
 pub fn one_hot(cx: &mut Cx<'_, '_>) -> Lowered {
     let depth = match cx.floats(1, "depth")?.as_slice() {
