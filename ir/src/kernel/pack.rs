@@ -528,6 +528,38 @@ mod tests {
         }
     }
 
+    /// Whole vectors of input channels are transposed in squares; the result is that of picking column by column.
+    #[test]
+    fn squares_are_columns_one_by_one() {
+        for (lanes, taps) in [(16u8, 1u32), (16, 9), (8, 1), (8, 9), (4, 1), (4, 9)] {
+            for (outs, vectors) in [(48, 3), (29, 2), (3, 1)] {
+                let pack = WeightPack {
+                    groups: 1,
+                    out_channels: outs,
+                    in_channels: u32::from(lanes) * 2 + 3,
+                    source_taps: taps,
+                    taps: (0..taps).collect(),
+                    order: SourceOrder::OutInTap,
+                    lanes,
+                    vectors,
+                    inner: lanes,
+                };
+                let format = PackFormat::Weights(pack.clone());
+                let source: Vec<f32> = (1..=format.source_len()).map(|v| v as f32).collect();
+                let columns: Vec<_> = pack.columns().collect();
+                let mut want = vec![0.0; format.len()];
+                for (row, target) in want.chunks_exact_mut(pack.width()).enumerate() {
+                    let (group, column) = (row / columns.len(), columns[row % columns.len()]);
+                    for (out, value) in pack.channels(group).1.zip(target) {
+                        let length = (pack.in_channels * taps) as usize;
+                        *value = column.map_or(0.0, |column| source[out * length + column]);
+                    }
+                }
+                assert_eq!(format.pack(&source), want, "{lanes} lanes, {taps} taps, {outs} outputs");
+            }
+        }
+    }
+
     #[test]
     fn channels_pad_each_group() {
         let pack = ChannelPack { groups: 2, channels: 3, width: 4, broadcast: false };
