@@ -41,6 +41,7 @@ pub fn allocate(code: &Code, intervals: &[Interval], pools: &Pools) -> Result<Ve
         code,
         free: [pools.of(Kind::Int), pools.of(Kind::Vector), pools.of(Kind::Mask)],
         active: [Vec::new(), Vec::new(), Vec::new()],
+        first_end: [u32::MAX; 3],
         places: vec![0; code.kinds.len()],
         blocked: blocked(code),
         spilled: Vec::new(),
@@ -56,6 +57,8 @@ struct Scan<'a> {
     /// Of each kind, in the order of [`Kind`].
     free: [u32; 3],
     active: [Vec<Interval>; 3],
+    /// Of each kind: no active interval ends before.
+    first_end: [u32; 3],
     places: Vec<Place>,
     /// Positions that need certain integer registers for themselves, in order.
     blocked: Vec<(u32, u32)>,
@@ -65,14 +68,9 @@ struct Scan<'a> {
 impl Scan<'_> {
     fn take(&mut self, interval: &Interval) {
         let kind = self.code.kind(interval.reg) as usize;
-        let (free, places) = (&mut self.free[kind], &self.places);
-        self.active[kind].retain(|other| {
-            let lives = other.end >= interval.start;
-            if !lives {
-                *free |= 1 << places[other.reg.0 as usize];
-            }
-            lives
-        });
+        if self.first_end[kind] < interval.start {
+            self.expire(kind, interval.start);
+        }
         let forbidden = if kind == Kind::Int as usize { self.forbidden(interval) } else { 0 };
         let choices = self.free[kind] & !forbidden;
         if choices != 0 {
@@ -105,7 +103,24 @@ impl Scan<'_> {
         }
     }
 
+    /// Frees the registers of intervals that end before `start`.
+    fn expire(&mut self, kind: usize, start: u32) {
+        let (free, places) = (&mut self.free[kind], &self.places);
+        let mut first_end = u32::MAX;
+        self.active[kind].retain(|other| {
+            let lives = other.end >= start;
+            if lives {
+                first_end = first_end.min(other.end);
+            } else {
+                *free |= 1 << places[other.reg.0 as usize];
+            }
+            lives
+        });
+        self.first_end[kind] = first_end;
+    }
+
     fn give(&mut self, kind: usize, interval: &Interval, place: Place) {
+        self.first_end[kind] = self.first_end[kind].min(interval.end);
         self.free[kind] &= !(1 << place);
         self.places[interval.reg.0 as usize] = place;
         self.active[kind].push(*interval);
