@@ -56,7 +56,51 @@ fn onnx() -> Vec<(&'static str, Vec<u8>)> {
         .input("shape", 7, &["2"])
         .node("Reshape", &["x", "shape"], "y", &[])
         .output("y");
+    let samples = Graph::default()
+        .input("x", 1, &["1", "4", "6", "6"])
+        .input("grid", 1, &["1", "3", "3", "2"])
+        .integers("sizes", &[1, 4, 9, 5])
+        .weight("u", &[4, 2, 3, 3])
+        .weight("scale", &[4])
+        .node("GridSample", &["x", "grid"], "g", &[])
+        .node("Resize", &["x", "", "", "sizes"], "r", &[])
+        .node("ConvTranspose", &["x", "u"], "t", &[("strides", Ints(&[2, 2])), ("pads", Ints(&[1, 0, 0, 1]))])
+        .node("InstanceNormalization", &["x", "scale", "scale"], "n", &[])
+        .node("DepthToSpace", &["n"], "d", &[("blocksize", Int(2))])
+        .node("AveragePool", &["x"], "a", &[("kernel_shape", Ints(&[3, 2])), ("ceil_mode", Int(1))])
+        .output("g")
+        .output("r")
+        .output("t")
+        .output("d")
+        .output("a");
+    let places = Graph::default()
+        .input("x", 1, &["3", "8"])
+        .input("i", 7, &["3", "2"])
+        .integers("k", &[3])
+        .integers("axis", &[1])
+        .node("TopK", &["x", "k"], "top", &[])
+        .node("GatherElements", &["x", "i"], "e", &[("axis", Int(1))])
+        .node("ReduceMean", &["top"], "m", &[("axes", Ints(&[1]))])
+        .node("Less", &["top", "m"], "c", &[])
+        .node("Where", &["c", "top", "m"], "w", &[])
+        .node("CumSum", &["x", "axis"], "s", &[])
+        .node("ArgMax", &["s"], "p", &[("axis", Int(1)), ("keepdims", Int(0))])
+        .output("e")
+        .output("w")
+        .output("p");
+    let quantized = Graph::default()
+        .input("x", 2, &["1", "3", "5", "5"])
+        .input("w", 3, &["4", "3", "3", "3"])
+        .input("zero", 2, &[])
+        .weight("by", &[4])
+        .node("ConvInteger", &["x", "w", "zero"], "c", &[("pads", Ints(&[1, 1, 1, 1]))])
+        .node("DequantizeLinear", &["c", "by"], "d", &[("axis", Int(1))])
+        .node("DynamicQuantizeLinear", &["d"], "y", &[])
+        .output("y");
     vec![
+        ("samples.onnx", samples.model()),
+        ("places.onnx", places.model()),
+        ("quantized.onnx", quantized.model()),
         ("network.onnx", network().model()),
         ("shapes.onnx", shapes.model()),
         ("moves.onnx", moves.model()),
