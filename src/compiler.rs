@@ -98,6 +98,7 @@ impl<'m> Compiler<'m> {
     }
 
     /// Takes all drawn parameters from this file (safetensors or npz) instead. It must have each of them, and no others.
+    /// A safetensors file is mapped: like that of [`Model::open`], it must not be changed while what is compiled lives.
     #[must_use]
     pub fn weights(mut self, path: impl AsRef<Path>) -> Self {
         self.options.weights = Some(path.as_ref().to_path_buf());
@@ -144,11 +145,12 @@ impl<'m> Compiler<'m> {
     #[must_use]
     pub fn winograd(mut self, allowed: bool) -> Self {
         self.options.convolutions =
-            if allowed { ConvPolicy::Cheapest } else { ConvPolicy::Only(Algorithm::Direct) };
+            if allowed { ConvPolicy::Cheapest } else { ConvPolicy::NoWinograd };
         self
     }
 
-    /// Computes convolutions by this algorithm wherever it can, whatever it costs: for measurements and tests.
+    /// Computes convolutions and dense layers by this algorithm wherever it can, whatever it costs: for measurements
+    /// and tests.
     #[must_use]
     pub fn convolutions(mut self, algorithm: Algorithm) -> Self {
         self.options.convolutions = ConvPolicy::Only(algorithm);

@@ -36,7 +36,10 @@ const MAX_MODEL_BYTES: u64 = 1 << 30;
 impl Model {
     /// Reads a model file: `.rect`, a dump in text or JSON, or ONNX. Files that it uses must lie in its folder.
     ///
-    /// An ONNX file is mapped, and its weights stay in it: it must not be cut short while the model is in use.
+    /// An ONNX file is mapped, and its weights stay in its pages. So it must not be changed, neither overwritten nor cut
+    /// short, while the model or anything compiled from it lives: results would change with it, or the process be killed
+    /// by the system. To replace a file under a running program, write a new one and rename it. The same holds of a
+    /// file given to [`Compiler::weights`](crate::Compiler::weights).
     ///
     /// # Errors
     /// The file cannot be read, or is no sound model: all its errors at once.

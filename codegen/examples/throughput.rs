@@ -292,6 +292,7 @@ fn depthwise(target: &Target, map: i64, channels: i64) -> Case {
         pixels: 8,
         rank: 2,
         op: WindowOp::MulAdd,
+        row: None,
         bias: true,
         store: Store::Vector,
         operands: vec![Operand::PerChannel],

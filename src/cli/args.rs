@@ -37,7 +37,8 @@ pub struct ModelArgs {
     /// Forbid Winograd convolutions
     #[arg(long)]
     pub no_winograd: bool,
-    /// Compute convolutions by this algorithm wherever it can: direct, winograd-f2 or winograd-f4
+    /// Compute convolutions and dense layers by this algorithm wherever it can: direct, dot, folded, winograd-f2 or
+    /// winograd-f4
     #[arg(long, value_name = "ALGORITHM", value_parser = algorithm, conflicts_with = "no_winograd")]
     pub convolutions: Option<Algorithm>,
     /// Treat denormal numbers as zero
@@ -136,8 +137,10 @@ pub fn level(text: &str) -> Result<TargetChoice, String> {
 fn algorithm(text: &str) -> Result<Algorithm, String> {
     match text {
         "direct" => Ok(Algorithm::Direct),
+        "dot" => Ok(Algorithm::Dot),
+        "folded" => Ok(Algorithm::Folded),
         "winograd-f2" => Ok(Algorithm::WinogradF2),
         "winograd-f4" => Ok(Algorithm::WinogradF4),
-        _ => Err("an algorithm is direct, winograd-f2 or winograd-f4".into()),
+        _ => Err("an algorithm is direct, dot, folded, winograd-f2 or winograd-f4".into()),
     }
 }

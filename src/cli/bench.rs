@@ -4,13 +4,14 @@ use super::Outcome;
 use super::args::ModelArgs;
 use super::failure::Failure;
 use super::inputs::InputArgs;
+use super::profile::{median, step_medians};
 use super::progress::Progress;
 use super::table::{Table, bytes, count};
 use rectify::kernel::Descriptor;
 use rectify::machine::{native_level, peak_gflops, peak_rss_bytes};
 use rectify::plan::Plan;
 use rectify::train::{Loss, Method, Optimiser, Trainer};
-use rectify::{StepTime, Tensor};
+use rectify::Tensor;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::Write;
@@ -51,7 +52,8 @@ const PEAK_TIME: Duration = Duration::from_millis(100);
 struct Measured {
     compile: Vec<(&'static str, Duration)>,
     times: Vec<Duration>,
-    steps: Vec<StepTime>,
+    /// Milliseconds of each step.
+    steps: Vec<f64>,
     plan: std::sync::Arc<Plan>,
     threads: usize,
     peak: Option<f64>,
@@ -103,17 +105,17 @@ fn measure(args: &Args) -> Result<Measured, Failure> {
     let (mut steps, mut peak) = (Vec::new(), None);
     if args.per_op {
         // Apart from the runs above, as looking at the clock costs time too.
-        session.set_profiling(true);
-        for _ in 0..times.len().min(PROFILED) {
+        steps = step_medians(times.len().min(PROFILED), || {
+            session.set_profiling(true);
             session.run(&views)?;
-        }
-        steps = session.step_times();
+            Ok(session.step_times())
+        })?;
         peak = peak_gflops(PEAK_TIME);
     }
     Ok(Measured { compile, times, steps, plan, threads: compiled.threads(), peak })
 }
 
-/// Runs that `--per-op` measures at most.
+/// Runs of which `--per-op` shows the medians, at most.
 const PROFILED: usize = 20;
 const BATCH: u32 = 128;
 
@@ -159,11 +161,11 @@ fn measure_training(args: &Args) -> Result<Measured, Failure> {
     let times = repeat(args, &mut step)?;
     let (mut steps, mut peak) = (Vec::new(), None);
     if args.per_op {
-        trainer.set_profiling(true);
-        for _ in 0..times.len().min(PROFILED) {
+        steps = step_medians(times.len().min(PROFILED), || {
+            trainer.set_profiling(true);
             trainer.step(input.view(), labels.view(), 0.01)?;
-        }
-        steps = trainer.step_times();
+            Ok(trainer.step_times())
+        })?;
         peak = peak_gflops(PEAK_TIME);
     }
     Ok(Measured { compile, times, steps, plan: trainer.plan().clone(), threads: trainer.threads(), peak })
@@ -199,17 +201,6 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn median(times: &[Duration]) -> f64 {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 {
-        ms(sorted[middle])
-    } else {
-        (ms(sorted[middle - 1]) + ms(sorted[middle])) / 2.0
-    }
-}
-
 /// Effective rate: multiply-adds of the operations themselves, two floating-point operations each.
 fn gflops(multiply_adds: u64, ms: f64) -> f64 {
     2.0 * multiply_adds as f64 / ms.max(1e-9) / 1e6
@@ -220,10 +211,8 @@ impl Measured {
         self.plan.steps.iter().map(|s| s.multiply_adds).sum()
     }
 
-    /// Milliseconds of a step in one run.
-    fn step_ms(&self, step: usize) -> f64 {
-        let time = &self.steps[step];
-        time.wall_nanos as f64 / time.calls.max(1) as f64 / 1e6
+    fn median_ms(&self) -> f64 {
+        median(self.times.iter().copied().map(ms).collect())
     }
 
     /// What all threads together could do at best.
@@ -233,7 +222,7 @@ impl Measured {
 }
 
 fn json_report(args: &Args, m: &Measured) -> Value {
-    let median = median(&m.times);
+    let median = m.median_ms();
     let stages: serde_json::Map<_, _> =
         m.compile.iter().map(|(name, time)| ((*name).to_owned(), json!(ms(*time)))).collect();
     let mut report = json!({
@@ -265,7 +254,7 @@ fn json_report(args: &Args, m: &Measured) -> Value {
 
 fn op_json(m: &Measured, step: usize) -> Value {
     let s = &m.plan.steps[step];
-    let ms = m.step_ms(step);
+    let ms = m.steps[step];
     let executed = s.cost.flops as f64 / ms.max(1e-9) / 1e6;
     json!({
         "label": s.label,
@@ -279,7 +268,7 @@ fn op_json(m: &Measured, step: usize) -> Value {
 }
 
 fn human(args: &Args, m: &Measured) -> String {
-    let median_ms = median(&m.times);
+    let median_ms = m.median_ms();
     let mut text = String::new();
     let total: Duration = m.compile.iter().map(|(_, t)| *t).sum();
     let stages: Vec<_> = m.compile.iter().map(|(name, t)| format!("{name} {:.1}", ms(*t))).collect();
@@ -323,9 +312,8 @@ fn human(args: &Args, m: &Measured) -> String {
 
 fn per_op(m: &Measured) -> String {
     let mut table = Table::new(&["step", "kernel", ">ms", ">share", ">GFLOP/s", ">of peak", ">GB/s"]);
-    let total: f64 = (0..m.steps.len()).map(|i| m.step_ms(i)).sum();
-    for (i, step) in m.plan.steps.iter().enumerate().take(m.steps.len()) {
-        let time = m.step_ms(i);
+    let total: f64 = m.steps.iter().sum();
+    for (step, &time) in m.plan.steps.iter().zip(&m.steps) {
         let executed = step.cost.flops as f64 / time.max(1e-9) / 1e6;
         let of_peak =
             m.peak().filter(|_| step.multiply_adds > 0).map(|p| format!("{:.0} %", 100.0 * executed / p));

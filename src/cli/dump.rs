@@ -3,12 +3,13 @@
 use super::args::ModelArgs;
 use super::failure::{Failure, note};
 use super::inputs::InputArgs;
+use super::profile::step_medians;
 use super::progress::Progress;
 use super::{Outcome, args};
 use clap::ValueEnum;
 use rectify::export::{Annotation, SvgOptions, to_dot, to_json, to_svg};
 use rectify::listing;
-use rectify::{Compiled, Graph, Model, NodeId, StepTime, pass_names};
+use rectify::{Compiled, Graph, Model, NodeId, pass_names};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -77,7 +78,7 @@ pub fn run(args: &Args) -> Outcome {
         Stage::Typed => {
             let opened = args.model.open()?;
             let graph = args.model.compiler(&opened.model)?.source_graph()?.0;
-            show(&graph, args.format, &BTreeMap::new())
+            show(&graph, args.format, &BTreeMap::new(), "")
         }
         Stage::Optimized => optimized(args)?,
         Stage::Plan | Stage::Clif | Stage::Asm => planned(args)?,
@@ -148,11 +149,14 @@ fn optimized(args: &Args) -> Result<String, Failure> {
     };
     let rewritten = compiler.optimize(Some(&print))?;
     if !args.with_profile {
-        return Ok(show(&rewritten.graph, args.format, &BTreeMap::new()));
+        return Ok(show(&rewritten.graph, args.format, &BTreeMap::new(), ""));
     }
     let compiled = compiler.compile()?;
     let profile = profile(args, &opened.model, &compiled)?;
-    Ok(show(compiled.graph(), args.format, &profile.by_node))
+    let threads = compiled.threads();
+    let threads = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
+    let remark = format!("{:.3} ms on {threads}", profile.total_ms);
+    Ok(show(compiled.graph(), args.format, &profile.by_node, &remark))
 }
 
 fn planned(args: &Args) -> Result<String, Failure> {
@@ -193,12 +197,18 @@ fn compiler<'m>(args: &Args, model: &'m Model) -> Result<rectify::Compiler<'m>, 
     Ok(compiler)
 }
 
-fn show(graph: &Graph, format: Option<Format>, notes: &BTreeMap<NodeId, Annotation>) -> String {
+/// The graph with what a profile says of its nodes and of it as a whole.
+fn show(
+    graph: &Graph,
+    format: Option<Format>,
+    notes: &BTreeMap<NodeId, Annotation>,
+    remark: &str,
+) -> String {
     match format.unwrap_or(Format::Text) {
         Format::Text => with_remarks(graph, notes),
         Format::Json => to_json(graph) + "\n",
         Format::Dot => to_dot(graph),
-        Format::Svg => to_svg(graph, &SvgOptions { annotations: notes.clone() }),
+        Format::Svg => to_svg(graph, &SvgOptions { annotations: notes.clone(), remark: remark.to_owned() }),
     }
 }
 
@@ -251,10 +261,13 @@ struct Profiled {
     /// By step.
     remarks: Vec<String>,
     by_node: BTreeMap<NodeId, Annotation>,
+    /// All steps together.
+    total_ms: f64,
 }
 
-/// Runs of which the times are summed.
-const RUNS: usize = 10;
+/// Runs before the measured ones, and those of which the medians are shown.
+const WARMUP: usize = 3;
+const RUNS: usize = 15;
 
 fn profile(args: &Args, model: &Model, compiled: &Compiled) -> Result<Profiled, Failure> {
     let inputs = args.inputs.load(&model.inputs(), &args.model.set, args.model.seed, |_| None)?;
@@ -263,14 +276,15 @@ fn profile(args: &Args, model: &Model, compiled: &Compiled) -> Result<Profiled, 
     let plan = compiled.plan(&sizes)?;
     let _progress = Progress::spinner("profiling");
     let mut session = compiled.session();
-    session.run(&inputs.views())?;
-    session.set_profiling(true);
-    for _ in 0..RUNS {
+    for _ in 0..WARMUP {
         session.run(&inputs.views())?;
     }
-    let times = session.step_times();
-    let ms = |t: &StepTime| t.wall_nanos as f64 / t.calls.max(1) as f64 / 1e6;
-    let total: f64 = times.iter().map(ms).sum::<f64>().max(1e-9);
+    let times = step_medians(RUNS, || {
+        session.set_profiling(true);
+        session.run(&inputs.views())?;
+        Ok(session.step_times())
+    })?;
+    let total: f64 = times.iter().sum::<f64>().max(1e-9);
     let text = |ms: f64, adds: u64| {
         let rate = if adds > 0 {
             format!(", {:.1} GFLOP/s", 2.0 * adds as f64 / ms.max(1e-9) / 1e6)
@@ -279,11 +293,11 @@ fn profile(args: &Args, model: &Model, compiled: &Compiled) -> Result<Profiled, 
         };
         format!("{ms:.3} ms, {:.1} %{rate}", 100.0 * ms / total)
     };
-    let remarks = times.iter().zip(&plan.steps).map(|(t, s)| text(ms(t), s.multiply_adds)).collect();
+    let remarks = times.iter().zip(&plan.steps).map(|(ms, s)| text(*ms, s.multiply_adds)).collect();
     let mut nodes: BTreeMap<NodeId, (f64, u64)> = BTreeMap::new();
-    for (time, step) in times.iter().zip(&plan.steps) {
+    for (ms, step) in times.iter().zip(&plan.steps) {
         let entry = nodes.entry(step.node).or_default();
-        entry.0 += ms(time);
+        entry.0 += ms;
         entry.1 += step.multiply_adds;
     }
     let hottest = nodes.values().map(|(ms, _)| *ms).fold(1e-9, f64::max);
@@ -291,5 +305,5 @@ fn profile(args: &Args, model: &Model, compiled: &Compiled) -> Result<Profiled, 
         .into_iter()
         .map(|(node, (ms, adds))| (node, Annotation { text: text(ms, adds), heat: ms / hottest }))
         .collect();
-    Ok(Profiled { plan, remarks, by_node })
+    Ok(Profiled { plan, remarks, by_node, total_ms: total })
 }

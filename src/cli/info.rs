@@ -3,8 +3,10 @@
 use super::Outcome;
 use super::args::ModelArgs;
 use super::failure::Failure;
-use super::table::{Table, count};
+use super::table::{Table, bytes, count};
 use rectify::cost::{Layer, layers, total_multiply_adds};
+use rectify::kernel::Descriptor;
+use rectify::plan::{Args as PlanArgs, Step};
 use rectify::{Error, Model, PortInfo};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -28,6 +30,7 @@ pub fn run(args: &Args) -> Outcome {
     let rows = layers(model.graph()).map_err(too_large)?;
     let total = total_multiply_adds(&rows).map_err(too_large)?;
     let parameters: u64 = model.parameters().iter().filter_map(rectify::ParameterInfo::elements).sum();
+    let winograd = winograd_layers(args, &opened.model, &model)?;
     let text = if args.json {
         let text = json!({
             "model": model.name(),
@@ -39,12 +42,13 @@ pub fn run(args: &Args) -> Outcome {
             "parameters": parameters,
             "multiply_adds": total.to_string(),
             "precision": args.model.precision.to_string(),
+            "winograd": winograd.as_ref().map(|layers| layers.iter().map(WinogradLayer::json).collect::<Vec<_>>()),
         });
         format!("{text:#}\n")
     } else {
         let origin = opened.model.origin();
         let text = human(&model, origin, &rows, &total.to_string(), total.as_const(), parameters);
-        text + winograd(args)
+        text + &winograd_text(args, winograd.as_deref())
     };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
@@ -94,12 +98,62 @@ fn human(
     text
 }
 
-fn winograd(args: &Args) -> &'static str {
-    if args.model.no_winograd {
-        "no Winograd convolutions\n"
-    } else {
-        "Winograd convolutions where they are faster\n"
+/// A convolution by minimal filtering, with the bytes of its transformed weights and of the plain ones.
+struct WinogradLayer {
+    name: String,
+    outputs: u8,
+    transformed: u64,
+    plain: u64,
+}
+
+impl WinogradLayer {
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "layer": self.name, "algorithm": format!("winograd-f{}", self.outputs),
+            "transformed_bytes": self.transformed, "weight_bytes": self.plain,
+        })
     }
+}
+
+/// Those of the plan; `None` where sizes are not known or nothing can be planned, which `info` does not ask for.
+fn winograd_layers(args: &Args, model: &Model, sized: &Model) -> Result<Option<Vec<WinogradLayer>>, Failure> {
+    let known = sized.inputs().iter().all(|p| p.ty.shape.iter().all(|d| d.as_const().is_some()));
+    if !known {
+        return Ok(None);
+    }
+    let Ok(plan) = args.model.compiler(model)?.plan() else { return Ok(None) };
+    let layer = |step: &Step| match (plan.kernel(step.kernel), &step.args) {
+        (Descriptor::Winograd(kernel), PlanArgs::Winograd(a)) => Some(WinogradLayer {
+            name: step.label.clone(),
+            outputs: kernel.outputs,
+            transformed: a.weight_bytes(kernel).unsigned_abs(),
+            plain: (a.in_channels * a.out_channels * 9 * 4).unsigned_abs(),
+        }),
+        _ => None,
+    };
+    Ok(Some(plan.steps.iter().filter_map(layer).collect()))
+}
+
+fn winograd_text(args: &Args, layers: Option<&[WinogradLayer]>) -> String {
+    let layers = match layers {
+        _ if args.model.no_winograd => return "no Winograd convolutions\n".to_owned(),
+        None => return "Winograd convolutions where they are faster; sizes decide\n".to_owned(),
+        Some([]) => return "no Winograd convolutions: none is faster\n".to_owned(),
+        Some(layers) => layers,
+    };
+    let mut table = Table::new(&["layer", "algorithm", ">transformed weights", ">plain"]);
+    for l in layers {
+        let algorithm = format!("winograd F{}", l.outputs);
+        table.row([l.name.clone(), algorithm, bytes(l.transformed), bytes(l.plain)]);
+    }
+    let sum = |of: fn(&WinogradLayer) -> u64| bytes(layers.iter().map(of).sum());
+    format!(
+        "{} Winograd convolutions, whose transformed weights take {} instead of {}\n\n{}",
+        layers.len(),
+        sum(|l| l.transformed),
+        sum(|l| l.plain),
+        table.render()
+    )
 }
 
 fn port(port: &PortInfo) -> serde_json::Value {

@@ -22,6 +22,7 @@ mod init;
 mod inputs;
 mod lint;
 mod ops;
+mod profile;
 mod progress;
 mod run;
 mod table;

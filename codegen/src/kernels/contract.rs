@@ -3,7 +3,7 @@
 use super::dot;
 use super::frame::{self, Accumulators, Task};
 use crate::tile::build::{Builder, at, indexed, slot};
-use crate::tile::{Function, I, IntOp, V, VectorOp, Width};
+use crate::tile::{Cache, Function, I, IntOp, V, VectorOp, Width};
 use rectify_ir::kernel::Contract;
 use rectify_ir::kernel::tiles::{TileShape, slot};
 use rectify_ir::target::Target;
@@ -40,7 +40,7 @@ fn reduce(builder: &mut Builder, shape: &TileShape, task: &Task, height: usize) 
     let part = |builder: &mut Builder, offset: I, at_weights: usize| {
         if ahead {
             for line in (0..rows * row_bytes).step_by(64) {
-                builder.prefetch(at(weights, at_weights + WEIGHTS_AHEAD_BYTES + line));
+                builder.prefetch(Cache::First, at(weights, at_weights + WEIGHTS_AHEAD_BYTES + line));
             }
         }
         for row in 0..rows {
@@ -92,7 +92,7 @@ fn prefetch_input(builder: &mut Builder, task: &Task, pixels: &[I], offset: I) {
     let stride = builder.int(slot(task.args, slot::STEP_STRIDE));
     let next = builder.int(IntOp::Add(offset, stride));
     for &pixel in pixels {
-        builder.prefetch(indexed(pixel, next, 0));
+        builder.prefetch(Cache::First, indexed(pixel, next, 0));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::frame::{Accumulators, Task};
 use crate::tile::build::{Builder, at, indexed, slot};
-use crate::tile::{ARGUMENTS, I, IntOp, V, VectorOp, Width};
+use crate::tile::{ARGUMENTS, Cache, I, IntOp, V, VectorOp, Width};
 use rectify_ir::kernel::tiles::{TileShape, slot};
 
 /// Steps of a loop round: with some twenty multiply-adds each, the loop's own cost is small.
@@ -36,7 +36,7 @@ pub fn reduce(builder: &mut Builder, shape: &TileShape, task: &Task, height: usi
                 .collect();
             for (&pixel, row) in pixels.iter().zip(&sums) {
                 if ahead {
-                    builder.prefetch(indexed(pixel, offset, INPUT_AHEAD_BYTES));
+                    builder.prefetch(Cache::First, indexed(pixel, offset, INPUT_AHEAD_BYTES));
                 }
                 let input = builder.vector(VectorOp::Load(indexed(pixel, offset, 0), Width::Full));
                 for (&sum, &factor) in row.iter().zip(&factors) {

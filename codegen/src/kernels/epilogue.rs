@@ -16,7 +16,8 @@ use rectify_ir::kernel::tiles::{Operand, Store, TileShape, slot};
 const UNROLLED_WEIGHT: usize = 160;
 
 pub fn emit(builder: &mut Builder, shape: &TileShape, program: &Program, task: &Task, tile: Accumulators) {
-    let weight = program.weight() * shape.pixels as usize * shape.vectors as usize;
+    let tallest = shape.pixels as usize * shape.run as usize;
+    let weight = program.weight() * tallest * shape.vectors as usize;
     if shape.store == Store::Vector && weight <= UNROLLED_WEIGHT {
         unrolled(builder, shape, program, task, &tile);
     } else {
@@ -60,6 +61,7 @@ fn unrolled(builder: &mut Builder, shape: &TileShape, program: &Program, task: &
     let fixed = fixed_pointers(builder, shape, task);
     let streams = stream_indices(shape);
     let (lanes, bytes) = (builder.lanes(), builder.vector_bytes());
+    let run = shape.run as usize;
     for vector in 0..shape.vectors as usize {
         let body = |builder: &mut Builder| {
             let mut constants = Constants::default();
@@ -85,7 +87,8 @@ fn unrolled(builder: &mut Builder, shape: &TileShape, program: &Program, task: &
                     _ => None,
                 });
             }
-            for (pixel, row) in tile.iter().enumerate() {
+            for (output, row) in tile.iter().enumerate() {
+                let (pixel, within) = (output / run, output % run * bytes);
                 let result =
                     evaluate(builder, &mut constants, program, Some(row[vector]), &mut |builder, k| {
                         let k = k as usize;
@@ -99,7 +102,7 @@ fn unrolled(builder: &mut Builder, shape: &TileShape, program: &Program, task: &
                         })
                     });
                 let place = Task::pixel(builder, shape, 1, pixel);
-                builder.store(indexed(place, output_offset, 0), result, Width::Full);
+                builder.store(indexed(place, output_offset, within), result, Width::Full);
             }
         };
         if vector == 0 {
@@ -123,13 +126,18 @@ fn looped(builder: &mut Builder, shape: &TileShape, program: &Program, task: &Ta
     }
     let fixed = fixed_pointers(builder, shape, task);
     let streams = stream_indices(shape);
-    // Vectors of the tile that hold at least one real channel.
-    let present = builder.int(IntOp::AddConst(task.channels_left, lanes - 1));
-    let (present, _) = builder.split(present, lanes as usize);
-    let present = builder.least(present, Right::Constant(vectors as i64));
+    let run = i64::from(shape.run);
+    // A pixel's vectors: its run of outputs, or those of the tile that hold at least one real channel.
+    let present = if run > 1 {
+        builder.int(IntOp::Const(run))
+    } else {
+        let present = builder.int(IntOp::AddConst(task.channels_left, lanes - 1));
+        let (present, _) = builder.split(present, lanes as usize);
+        builder.least(present, Right::Constant(vectors as i64))
+    };
     let addresses = builder.int(IntOp::Copy(scratch));
     let row = builder.int(IntOp::AddConst(scratch, shape.accumulator_offset() as i64));
-    builder.repeat_const(tile.len() as i64, |builder| {
+    builder.repeat_const(tile.len() as i64 / run, |builder| {
         let cursors: Vec<I> = (0..shape.streams())
             .map(|stream| builder.int(slot(addresses, stream * shape.pixels as usize)))
             .collect();
@@ -160,6 +168,9 @@ fn looped(builder: &mut Builder, shape: &TileShape, program: &Program, task: &Ta
             });
             store(builder, shape, result, cursors[1], count);
             builder.bump(place, bytes as i64);
+            if run > 1 {
+                return builder.bump(cursors[1], bytes as i64);
+            }
             builder.bump(channel, bytes as i64);
             builder.bump(left, -lanes);
             for (stream, &cursor) in cursors.iter().enumerate().skip(1) {
@@ -168,7 +179,7 @@ fn looped(builder: &mut Builder, shape: &TileShape, program: &Program, task: &Ta
             }
         });
         builder.bump(addresses, 8);
-        builder.bump(row, (vectors * bytes) as i64);
+        builder.bump(row, run * (vectors * bytes) as i64);
     });
 }
 

@@ -33,7 +33,7 @@ impl Task {
     }
 }
 
-/// Accumulators of a tile: `[pixel][vector]`.
+/// Accumulators of a tile: `[pixel][vector]`, or, where a pixel is a run of outputs, `[output][vector]`.
 pub type Accumulators = Vec<Vec<V>>;
 
 /// The whole kernel, given the code that computes the accumulators of a tile of some height.

@@ -83,8 +83,8 @@ impl Builder {
         self.block.push(Statement::Store(address, value, width));
     }
 
-    pub fn prefetch(&mut self, address: Address) {
-        self.block.push(Statement::Prefetch(address));
+    pub fn prefetch(&mut self, cache: Cache, address: Address) {
+        self.block.push(Statement::Prefetch(cache, address));
     }
 
     pub fn store_int(&mut self, address: Address, value: I) {

@@ -118,7 +118,7 @@ impl Machine<'_> {
                     self.write(address, &bytes)?;
                 }
                 // It reads nothing, and may name any address.
-                Statement::Prefetch(_) => {}
+                Statement::Prefetch(..) => {}
                 Statement::Loop { count, body } => {
                     for _ in 0..self.int(*count).max(0) {
                         self.block(body)?;

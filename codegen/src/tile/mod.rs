@@ -56,7 +56,7 @@ pub enum Statement {
     StoreCell(Cell, Address, I),
     Store(Address, V, Width),
     /// A hint that the cache line of this address will be read; emitters may ignore it. It never faults.
-    Prefetch(Address),
+    Prefetch(Cache, Address),
     /// Runs the body `count` times; not at all for counts below 1. The count is read once.
     Loop {
         count: I,
@@ -72,6 +72,15 @@ pub enum Statement {
         then: Block,
         otherwise: Block,
     },
+}
+
+/// How near a prefetched line is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    /// In the first level: it is read within some hundred cycles.
+    First,
+    /// In the second level, where lines that are read later do not drive out what is read now.
+    Second,
 }
 
 /// `base + index + offset` bytes.

@@ -24,7 +24,8 @@ fn block(f: &mut Formatter<'_>, statements: &[Statement], depth: usize) -> fmt::
             Statement::Store(address, value, width) => {
                 writeln!(f, "{indent}store{} {address}, {value}", suffix(*width))?;
             }
-            Statement::Prefetch(address) => writeln!(f, "{indent}prefetch {address}")?,
+            Statement::Prefetch(Cache::First, address) => writeln!(f, "{indent}prefetch {address}")?,
+            Statement::Prefetch(Cache::Second, address) => writeln!(f, "{indent}prefetch second {address}")?,
             Statement::Loop { count, body } => nested(f, &indent, format_args!("loop {count}"), body, depth)?,
             Statement::While { condition, body } => {
                 nested(f, &indent, format_args!("while {condition}"), body, depth)?;

@@ -87,7 +87,7 @@ impl Set<'_> {
                         self.counted(address)?;
                     }
                 }
-                Statement::Prefetch(address) => self.read(&address.reads(), &[], address)?,
+                Statement::Prefetch(_, address) => self.read(&address.reads(), &[], address)?,
                 Statement::Loop { count, body } => {
                     self.read(&[*count], &[], count)?;
                     self.clone().block(body)?;

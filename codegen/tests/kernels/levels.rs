@@ -93,6 +93,7 @@ fn samples_of(lanes: u8) -> Vec<Descriptor> {
             pixels: 8,
             rank: 2,
             op: WindowOp::Max,
+            row: None,
             bias: false,
             store: Store::Vector,
             operands: vec![Operand::PerChannel],

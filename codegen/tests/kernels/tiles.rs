@@ -4,7 +4,7 @@ use crate::common::{Call, Random, UNTOUCHED, assert_close, run_everywhere};
 use rectify_ir::kernel::tiles::TileShape;
 use rectify_ir::kernel::{
     Binary, ChannelPack, Contract, Descriptor, Operand, PackFormat, Program, Reg, SourceOrder, Step,
-    StepArgs, Store, Stream, TaskOrder, Tile, TileArgs, Unary, WeightPack, Window, WindowOp,
+    Span, StepArgs, Store, Stream, TaskOrder, Tile, TileArgs, Unary, WeightPack, Window, WindowOp, WindowRow,
 };
 
 /// A random problem and all that the naive loops need.
@@ -28,11 +28,26 @@ impl Problem {
         }
     }
 
+    /// The arguments with every output as a pixel.
+    fn single(&self) -> TileArgs {
+        match &self.kernel {
+            Descriptor::Window(kernel) => kernel.single(&self.args),
+            _ => self.args.clone(),
+        }
+    }
+
+    fn spans(&self) -> Vec<Span> {
+        match &self.kernel {
+            Descriptor::Window(kernel) => kernel.spans(&self.args),
+            _ => self.args.spans(&self.shape()),
+        }
+    }
+
     /// Checks every output element, and that nothing else was written.
     fn check(&self) {
         let shape = self.shape();
         let args = self.args.build(&shape).expect("legal arguments");
-        let spans = self.args.spans(&shape);
+        let (spans, single) = (self.spans(), self.single());
         let tasks = self.args.tasks(&shape);
         let got = run_everywhere(&Call {
             kernel: &self.kernel,
@@ -45,11 +60,11 @@ impl Problem {
         let mut written = vec![false; got.len()];
         let channels = self.args.channels;
         for group in 0..self.args.groups {
-            for_each_index(&self.args.extents, &mut |pixel| {
+            for_each_index(&single.extents, &mut |pixel| {
                 for channel in 0..channels {
-                    let want = self.want(group, pixel, channel);
+                    let want = self.want(&single, group, pixel, channel);
                     let strided = shape.store == Store::Strided;
-                    let place = place(&self.args.output, self.lanes(), group, pixel, channel, strided);
+                    let place = place(&single.output, self.lanes(), group, pixel, channel, strided);
                     written[place] = true;
                     assert_close(got[place], want, &|| {
                         format!(
@@ -60,7 +75,7 @@ impl Problem {
                 }
                 if shape.store == Store::Vector {
                     for channel in channels..(channels + self.lanes() - 1) / self.lanes() * self.lanes() {
-                        let place = place(&self.args.output, self.lanes(), group, pixel, channel, false);
+                        let place = place(&single.output, self.lanes(), group, pixel, channel, false);
                         written[place] = true;
                     }
                 }
@@ -71,15 +86,15 @@ impl Problem {
         }
     }
 
-    fn want(&self, group: i64, pixel: &[i64], channel: i64) -> f64 {
+    fn want(&self, args: &TileArgs, group: i64, pixel: &[i64], channel: i64) -> f64 {
         let shape = self.shape();
-        let offsets: Vec<i64> = match &self.args.steps {
+        let offsets: Vec<i64> = match &args.steps {
             StepArgs::Table(offsets) => offsets.clone(),
             StepArgs::Linear { count, stride } => (0..*count).map(|step| step * stride).collect(),
         };
         let lanes = self.lanes();
         let width = self.vectors * lanes;
-        let oc_groups = self.args.oc_groups(&shape);
+        let oc_groups = args.oc_groups(&shape);
         let packed = (group * oc_groups + channel / width) * width + channel % width;
         let mut next_input = 1;
         let weights = shape.weights.then(|| {
@@ -94,7 +109,7 @@ impl Problem {
         let input = &self.inputs[0];
         match &self.kernel {
             Descriptor::Contract(kernel) => {
-                let start = address(&self.args.input, group, pixel) / 4;
+                let start = address(&args.input, group, pixel) / 4;
                 let rows = offsets.len() as i64 * i64::from(kernel.inner);
                 for (step, offset) in offsets.iter().enumerate().filter(|_| kernel.dot) {
                     let row = step as i64 * i64::from(kernel.inner) + channel;
@@ -116,7 +131,7 @@ impl Problem {
                     acc = f64::NEG_INFINITY;
                 }
                 for (tap, offset) in offsets.iter().enumerate() {
-                    let start = place(&self.args.input, lanes, group, pixel, channel, false);
+                    let start = place(&args.input, lanes, group, pixel, channel, false);
                     let x = f64::from(input[start + *offset as usize / 4]);
                     match kernel.op {
                         WindowOp::MulAdd => {
@@ -135,7 +150,7 @@ impl Problem {
         let loads: Vec<f64> = shape
             .operands
             .iter()
-            .zip(&self.args.operands)
+            .zip(&args.operands)
             .zip(&self.inputs[next_input..])
             .map(|((operand, stream), values)| {
                 f64::from(
@@ -255,8 +270,7 @@ fn fill(random: &mut Random, floats: usize) -> Vec<f32> {
 
 /// Buffers of the spans' lengths, from pointer 1 on, with per-channel vectors packed.
 fn inputs(random: &mut Random, problem: &Problem) -> Vec<Vec<f32>> {
-    let shape = problem.shape();
-    let spans = problem.args.spans(&shape);
+    let spans = problem.spans();
     spans[1..].iter().map(|span| fill(random, (span.high_bytes / 4) as usize)).collect()
 }
 
@@ -319,7 +333,18 @@ fn random_problem(random: &mut Random, lanes: i64, family: Family) -> Problem {
     } else {
         Stream { base: 8, group: image, pixel, ..Stream::default() }
     };
-    let output = stream(random, lanes, &extents, groups, channels, layout);
+    let streaming = operands.iter().any(|operand: &Operand| operand.is_stream());
+    let row = (window && store == Store::Vector && !streaming && random.below(3) > 0).then(|| WindowRow {
+        outputs: random.between(2, 8) as u8,
+        taps: random.between(1, 5) as u8,
+        stride: random.between(1, 3) as u8,
+        dilation: random.between(1, 2) as u8,
+    });
+    let run = row.map_or(1, |row| i64::from(row.outputs));
+    let mut outputs = extents.clone();
+    outputs[rank as usize - 1] *= run;
+    let mut output = stream(random, lanes, &outputs, groups, channels, layout);
+    output.pixel[rank as usize - 1] *= run;
     let streams = operands
         .iter()
         .map(|operand| match operand {
@@ -346,9 +371,10 @@ fn random_problem(random: &mut Random, lanes: i64, family: Family) -> Problem {
         let op = random.pick(&[WindowOp::MulAdd, WindowOp::Max, WindowOp::Add]);
         Descriptor::Window(Window {
             lanes: lanes as u8,
-            pixels: tile.pixels,
+            pixels: if row.is_some() { tile.pixels.min(2) } else { tile.pixels },
             rank: rank as u8,
             op,
+            row,
             bias: bias && op != WindowOp::Max,
             store,
             operands,
@@ -397,7 +423,7 @@ fn random_dot_products() {
 fn random_windows() {
     for lanes in [4, 8, 16] {
         let mut random = Random(2);
-        for _ in 0..150 {
+        for _ in 0..250 {
             random_problem(&mut random, lanes, Family::Window).check();
         }
     }

@@ -82,6 +82,7 @@ impl Contract {
             vectors: self.tile.vectors,
             rank: self.rank,
             read: if self.dot { self.lanes } else { self.inner },
+            run: 1,
             inner: self.inner,
             dot: self.dot,
             input_blocks: false,

@@ -45,7 +45,7 @@ pub use pack::{ChannelPack, PackFormat, SourceOrder, SumPack, WeightPack};
 pub use program::{Binary, Constant, Program, Reg, Step, Unary};
 pub use sort::{Sort, SortArgs};
 pub use tiles::{Operand, StepArgs, Store, Stream, TaskOrder, TileArgs};
-pub use window::{Window, WindowOp};
+pub use window::{Window, WindowOp, WindowRow};
 pub use winograd::{Picked, Winograd, WinogradArgs, WinogradGradient, WinogradGradientArgs, WinogradPack};
 
 use serde::{Deserialize, Serialize};

@@ -97,6 +97,8 @@ pub struct TileShape<'a> {
     pub rank: u8,
     /// Consecutive input floats that a step reads.
     pub read: u8,
+    /// Outputs side by side that a pixel stands for: 1 but for window kernels on runs of a row.
+    pub run: u8,
     /// Products per output and step: rows of the packed weights.
     pub inner: u8,
     /// Rows of the weights are output channels, and their sums are folded.
@@ -206,7 +208,8 @@ impl TileShape<'_> {
 
     /// Where in the scratch a vector is taken apart for partial and strided stores.
     pub fn temporary_offset(&self) -> usize {
-        let accumulators = self.pixels as usize * self.vectors as usize * self.lanes as usize * 4;
+        let rows = self.pixels as usize * self.run as usize;
+        let accumulators = rows * self.vectors as usize * self.lanes as usize * 4;
         (self.accumulator_offset() + accumulators).next_multiple_of(64)
     }
 

@@ -46,8 +46,8 @@ pub fn accesses(kernel: &Descriptor, args: &Args) -> Vec<Access> {
         }
         (Descriptor::Window(k), Args::Tile(args)) => {
             let weights = (k.op == crate::kernel::WindowOp::MulAdd).then_some(1);
-            let read = i64::from(k.lanes) * 4;
-            tile(args, k.lanes, 1, read, true, weights, k.bias, k.store, &k.operands)
+            let (single, read) = (k.single(args), i64::from(k.lanes) * 4);
+            tile(&single, k.lanes, 1, read, true, weights, k.bias, k.store, &k.operands)
         }
         (Descriptor::Winograd(k), Args::Winograd(args)) => {
             let (direct, read) = (args.direct(k), i64::from(k.lanes) * 4);

@@ -125,6 +125,8 @@ impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Algorithm::Direct => "direct",
+            Algorithm::Dot => "dot",
+            Algorithm::Folded => "folded",
             Algorithm::WinogradF2 => "winograd F2",
             Algorithm::WinogradF4 => "winograd F4",
         })

@@ -138,11 +138,16 @@ pub struct Step {
     pub candidates: Vec<Candidate>,
 }
 
-/// An algorithm that could compute a convolution.
+/// An algorithm that could compute a convolution or a dense layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Algorithm {
+    /// Sums over taps and input channels, lanes being output channels.
     Direct,
+    /// The same sums with lanes of input channels, folded at the end.
+    Dot,
+    /// A transposed convolution as one convolution whose channels are all places of the stride's block.
+    Folded,
     /// Winograd's F(2x2, 3x3).
     WinogradF2,
     /// Winograd's F(4x4, 3x3).
@@ -228,7 +233,7 @@ impl Args {
     pub fn spans(&self, kernel: &Descriptor) -> Vec<Span> {
         match (self, kernel) {
             (Args::Tile(args), Descriptor::Contract(k)) => args.spans(&k.shape()),
-            (Args::Tile(args), Descriptor::Window(k)) => args.spans(&k.shape()),
+            (Args::Tile(args), Descriptor::Window(k)) => k.spans(args),
             (Args::Winograd(args), Descriptor::Winograd(k)) => args.spans(k),
             (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.spans(k),
             (Args::Nest(args), Descriptor::Nest(k)) => args.spans(k),

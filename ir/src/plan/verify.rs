@@ -12,11 +12,13 @@
 //! 8. every output is written in full;
 //! 9. without a barrier, a step touches no byte that a step since the last barrier writes, and writes none that such
 //!    a step reads;
-//! 10. the scratch suffices for every step, and the lower bound does not exceed the arena.
+//! 10. the scratch suffices for every step, and the lower bound does not exceed the arena;
+//! 11. packed weights have the form in which their kernel reads them: transformed ones for Winograd kernels and for no
+//!     others, of the kernel's tile and the step's channels.
 
 use super::access::{Access, accesses};
 use super::words::{Pattern, Words};
-use super::{Args, BufferId, Place, Plan, Step};
+use super::{Args, BufferId, Place, Plan, Pointer, Step};
 use crate::kernel::{Descriptor, PackFormat};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::HashSet;
@@ -99,6 +101,7 @@ fn check_step(plan: &Plan, i: usize, step: &Step) -> Result<(), Violation> {
     if let Err(e) = step.args.build(kernel) {
         return fail(Some(i), 2, format!("{} of {kernel}: {e}", step.label));
     }
+    check_weights(plan, i, step, kernel)?;
     let scratch_bytes = step.args.scratch_bytes(kernel);
     if scratch_bytes > plan.scratch_bytes {
         return fail(Some(i), 10, format!("{} needs {scratch_bytes} bytes of scratch", step.label));
@@ -129,6 +132,43 @@ fn check_step(plan: &Plan, i: usize, step: &Step) -> Result<(), Violation> {
         }
         if span.writes && matches!(buffer.place, Place::Input(_) | Place::Pack(_)) {
             return fail(Some(i), 4, format!("{} writes to b{}", step.label, pointer.buffer.0));
+        }
+    }
+    Ok(())
+}
+
+/// Sizes alone do not tell forms of packed weights apart.
+fn check_weights(plan: &Plan, i: usize, step: &Step, kernel: &Descriptor) -> Result<(), Violation> {
+    let format = |pointer: &Pointer| {
+        let buffer = plan.buffers.get(pointer.buffer.0 as usize)?;
+        let Place::Pack(pack) = buffer.place else { return None };
+        plan.packs.get(pack.0 as usize).map(|pack| &pack.format)
+    };
+    for (number, pointer) in step.pointers.iter().enumerate() {
+        let Some(format) = format(pointer) else { continue };
+        let fits = match (format, kernel, &step.args) {
+            (PackFormat::Winograd(pack), Descriptor::Winograd(k), Args::Winograd(args)) => {
+                number == 2
+                    && pointer.offset_bytes == 0
+                    && (pack.outputs, pack.lanes) == (k.outputs, k.lanes)
+                    && pack.width == u32::from(k.tile.vectors) * u32::from(k.lanes)
+                    && i64::from(pack.in_channels) == args.in_channels
+                    && i64::from(pack.picked.count) == args.out_channels
+            }
+            (PackFormat::Winograd(_), ..) => false,
+            (_, Descriptor::Winograd(_), _) => number != 2,
+            (PackFormat::Weights(pack), Descriptor::Contract(k), _) if number == 2 => {
+                (pack.lanes, pack.vectors) == (k.lanes, k.tile.vectors)
+            }
+            (..) => true,
+        };
+        if !fits {
+            let message = format!(
+                "{}: {} are packed as {format:?}, which is not how {kernel} reads them",
+                step.label,
+                kernel.pointers()[number]
+            );
+            return fail(Some(i), 11, message);
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Calls of the pixel-tile kernels: epilogue, merged pixel dims, strips and the order of tasks.
 
+use super::algorithms::over;
 use super::operands::{Lanes, TileOperand, TileOutput};
 use super::program::Expression;
 use super::storage::{DraftStep, StorageId};
@@ -8,7 +9,7 @@ use super::{Lower, LowerError};
 use rectify_ir::graph::{NodeId, Value};
 use rectify_ir::kernel::{
     Binary, ChannelPack, Contract, Descriptor, Operand, PackFormat, Picked, Program, StepArgs, Store, Stream,
-    SumPack, TaskOrder, Tile, TileArgs, Window, WindowOp,
+    SumPack, TaskOrder, Tile, TileArgs, Window, WindowOp, WindowRow,
 };
 use rectify_ir::plan::{Args, Candidate};
 
@@ -217,6 +218,18 @@ impl Lower<'_> {
         let mut extents: Vec<i64> = output.pixel_axes().map(|a| output.view.axes[a].size).collect();
         let mut pixel: Vec<Vec<i64>> = vec![call.input_pixel.clone(), results.pixel.clone()];
         pixel.extend(program.operands.iter().map(|o| o.lanes.pixel.clone()));
+        let kinds: Vec<Operand> = program.operands.iter().map(|o| o.kind).collect();
+        let runs = match call.family {
+            Family::Window { .. } if store == Store::Vector => {
+                self.window_runs(&call.steps, &extents, &pixel, &kinds)
+            }
+            Family::Window { .. } | Family::Contract { .. } => None,
+        };
+        if let Some(runs) = &runs {
+            let last = extents.len() - 1;
+            extents[last] /= i64::from(runs.row.outputs);
+            pixel.iter_mut().for_each(|strides| strides[last] *= i64::from(runs.row.outputs));
+        }
         merge_pixels(&mut extents, &mut pixel);
         if extents.len() > 4 {
             return Err(self.unsupported(call.node, "its pixels have more than four strides"));
@@ -237,7 +250,6 @@ impl Lower<'_> {
         let input = stream(&input);
         let written = stream(&results);
         let operands: Vec<Stream> = program.operands.iter().map(|o| stream(&o.lanes)).collect();
-        let kinds: Vec<Operand> = program.operands.iter().map(|o| o.kind).collect();
 
         let pixels: i64 = extents.iter().product();
         let (channels, groups) = (output.channels(), output.groups);
@@ -263,24 +275,30 @@ impl Lower<'_> {
                 (Descriptor::Contract(kernel), i64::from(tile.pixels), width, inner * call.steps.len() as i64)
             }
             Family::Window { op, .. } => {
-                let height = pixels.min(WINDOW_PIXELS);
+                let height = pixels.min(runs.as_ref().map_or(WINDOW_PIXELS, |runs| runs.pixels));
+                let row = runs.as_ref().map(|runs| runs.row);
                 let kernel = Window {
                     lanes: lanes as u8,
                     pixels: height as u8,
                     rank,
                     op,
+                    row,
                     bias: has_bias,
                     store,
                     operands: kinds,
                     epilogue: program.program,
                 };
-                (Descriptor::Window(kernel), height, lanes, call.steps.len() as i64)
+                let outputs = row.map_or(1, |row| i64::from(row.outputs));
+                (Descriptor::Window(kernel), height, lanes, outputs * call.steps.len() as i64)
             }
         };
         // Windows always look their taps up.
         let steps = match call.family {
             Family::Contract { .. } => steps,
-            Family::Window { .. } => StepArgs::Table(call.steps.clone()),
+            Family::Window { .. } => {
+                let taps = runs.as_ref().map_or(1, |runs| usize::from(runs.row.taps));
+                StepArgs::Table(call.steps.iter().step_by(taps).copied().collect())
+            }
         };
         let work = Work {
             pixels,
@@ -328,6 +346,50 @@ impl Lower<'_> {
 /// Accumulators of a window tile: enough to hide the latency of an addition twice over.
 const WINDOW_PIXELS: i64 = 8;
 
+/// How a window kernel takes several outputs of a row at once.
+struct Runs {
+    row: WindowRow,
+    /// Runs of a tile.
+    pixels: i64,
+}
+
+impl Lower<'_> {
+    /// Runs for windows over rows of these extents, the first two streams being input and output. `None` where no run
+    /// divides a row, where neighbours do not lie side by side, or where an operand moves with the pixels.
+    fn window_runs(
+        &self,
+        steps: &[i64],
+        extents: &[i64],
+        pixel: &[Vec<i64>],
+        operands: &[Operand],
+    ) -> Option<Runs> {
+        let vector = 4 * self.lanes;
+        let vectors = |bytes: i64| {
+            let near = bytes % vector == 0 && (1..=8).contains(&(bytes / vector));
+            near.then_some((bytes / vector) as u8)
+        };
+        let width = *extents.last()?;
+        let (input, output) = (*pixel[0].last()?, *pixel[1].last()?);
+        let stride = vectors(input).filter(|_| output == vector)?;
+        if operands.iter().any(|operand| operand.is_stream()) {
+            return None;
+        }
+        let between = steps.get(1)? - steps[0];
+        let dilation = vectors(between)?;
+        let taps = 1 + steps.windows(2).take_while(|w| w[1] - w[0] == between).count();
+        let even = |row: &[i64]| {
+            row.len() == taps && row.windows(2).all(|w| w[1] - w[0] == between)
+        };
+        let (outputs, pixels) = steps
+            .chunks(taps)
+            .all(even)
+            .then(|| Window::runs(self.target, width, taps))
+            .flatten()?;
+        let row = WindowRow { outputs, taps: taps as u8, stride, dilation };
+        Some(Runs { row, pixels: i64::from(pixels) })
+    }
+}
+
 /// Joins neighbouring pixel dims that all streams walk evenly; one dim of size 1 stays if there is nothing else.
 fn merge_pixels(extents: &mut Vec<i64>, streams: &mut [Vec<i64>]) {
     let mut kept: Vec<usize> = (0..extents.len()).filter(|d| extents[*d] != 1).collect();
@@ -374,7 +436,7 @@ fn input_bytes(extents: &[i64], strides: &[i64], steps: &[i64]) -> i64 {
 /// What the division of a call into tasks depends on.
 struct Work {
     pixels: i64,
-    /// Pixels of a tile, output channels of a channel group, products per output.
+    /// Pixels of a tile, output channels of a channel group, products per pixel and channel.
     tile: i64,
     width: i64,
     depth: i64,
@@ -390,6 +452,8 @@ const TASK_FLOPS: i64 = 2 << 20;
 const LEAST_FLOPS: i64 = 1 << 18;
 /// Tasks that divide evenly enough among a dozen threads.
 const ENOUGH_TASKS: i64 = 48;
+/// Lengths of strips among which the one that divides best is looked for.
+const STRIPS_TRIED: usize = 16;
 
 impl Work {
     /// Pixels of a task, and which tasks follow each other. From sizes and cache sizes alone.
@@ -402,20 +466,49 @@ impl Work {
             let wanted = (ENOUGH_TASKS + self.channel_groups - 1) / self.channel_groups;
             strip = strip.min((self.pixels / wanted).max(by_flops(LEAST_FLOPS)));
         }
-        // Strips of equal length, in whole tiles.
-        let strips = ((self.pixels + strip - 1) / strip.max(1)).max(1);
-        let even = (self.pixels + strips - 1) / strips;
-        let strip = ((even + self.tile - 1) / self.tile * self.tile).clamp(1, self.pixels);
-        let strips = (self.pixels + strip - 1) / strip;
+        // Whole tiles, of which so many that a few threads have equal shares.
+        let tiles = over(strip, self.tile).max(1);
+        let least = over(by_flops(LEAST_FLOPS), self.tile).clamp(1, tiles);
+        let candidates = (least.max(tiles / 2)..=tiles).rev().take(STRIPS_TRIED).map(|tiles| {
+            let strip = (tiles * self.tile).min(self.pixels);
+            (strip, self.order(strip, l2_bytes))
+        });
+        let share = |&(strip, order): &(i64, TaskOrder)| self.greatest_share(strip, order);
+        candidates.min_by_key(share).unwrap_or((self.pixels, TaskOrder::StripMajor))
+    }
 
+    /// Pixels of the thread that has most, for two and for four threads: what the slowest takes.
+    fn greatest_share(&self, strip: i64, order: TaskOrder) -> i64 {
+        let strips = over(self.pixels, strip);
+        let tasks = strips * self.channel_groups;
+        // Pixels of the first tasks, the last strip being what is left.
+        let before = |count: i64| match order {
+            TaskOrder::StripMajor => {
+                let (whole, rest) = (count / self.channel_groups, count % self.channel_groups);
+                let done = (whole * strip).min(self.pixels);
+                done * self.channel_groups + rest * strip.min(self.pixels - done)
+            }
+            TaskOrder::ChannelMajor => {
+                count / strips * self.pixels + (count % strips * strip).min(self.pixels)
+            }
+        };
+        let of = |threads: i64| {
+            let end = |thread: i64| thread * (tasks / threads) + thread.min(tasks % threads);
+            let shares = (0..threads).map(|thread| before(end(thread + 1)) - before(end(thread)));
+            threads * shares.max().unwrap_or(0)
+        };
+        of(2) + of(4)
+    }
+
+    /// Which tasks follow each other.
+    fn order(&self, strip: i64, l2_bytes: i64) -> TaskOrder {
+        let strips = over(self.pixels, strip);
         let weights = if self.weights { self.channel_groups * self.width * self.depth * 4 } else { 0 };
         let cached = |bytes: i64| bytes <= l2_bytes / 2;
         let strip_major = self.input_bytes + if cached(weights) { weights } else { weights * strips };
         let rereads = if cached(self.input_bytes) { 1 } else { self.channel_groups };
         let channel_major = weights + self.input_bytes * rereads;
-        let order =
-            if strip_major <= channel_major { TaskOrder::StripMajor } else { TaskOrder::ChannelMajor };
-        (strip, order)
+        if strip_major <= channel_major { TaskOrder::StripMajor } else { TaskOrder::ChannelMajor }
     }
 }
 

@@ -12,6 +12,7 @@ use super::{Lower, LowerError};
 use rectify_ir::graph::{NodeId, Value};
 use rectify_ir::kernel::{PackFormat, Picked, SourceOrder, Tile, WeightPack, WindowOp};
 use rectify_ir::op::ConvAttrs;
+use rectify_ir::plan::Algorithm;
 
 /// How a contraction walks the channels of its input.
 pub(crate) struct Channels {
@@ -68,34 +69,6 @@ impl Lower<'_> {
         let tile = self.tile(pixels, weight[0] / a.groups);
         let output = image_output(&out, a.groups, i64::from(tile.vectors) * self.lanes);
         let steps = channels.offsets.iter().flat_map(|c| taps.iter().map(move |t| c + t)).collect();
-        let dot = self.dot_tile(a, &x, &channels, weights, taps.len() as i64);
-        if let Some(tile) = dot {
-            let pack = WeightPack {
-                groups: 1,
-                out_channels: weight[1] as u32,
-                in_channels: weight[0] as u32,
-                source_taps: taps.len() as u32,
-                taps: (0..taps.len() as u32).collect(),
-                order: SourceOrder::InOutTap,
-                lanes: self.lanes as u8,
-                vectors: 1,
-                inner: weight[0] as u8,
-            };
-            let storage = self.pack(weights, PackFormat::Weights(pack));
-            return self.tile_call(TileCall {
-                node: id,
-                family: Family::Contract { tile, inner: weight[0], dot: true },
-                output: image_output(&out, 1, self.lanes),
-                input,
-                input_group: 0,
-                input_pixel: pixel,
-                steps: channels.offsets.iter().flat_map(|c| taps.iter().map(move |t| c + t)).collect(),
-                weights: Some((storage, 0)),
-                bias: Bias::of(bias),
-                multiply_adds: products as u64,
-                candidates: vec![],
-            });
-        }
         let mut call = TileCall {
             node: id,
             family: Family::Contract { tile, inner: channels.inner, dot: false },
@@ -109,10 +82,34 @@ impl Lower<'_> {
             multiply_adds: products as u64,
             candidates: vec![],
         };
+        let dot = self.dot_tile(a, &x, &channels, weights).map(|tile| TileCall {
+            family: Family::Contract { tile, inner: weight[0], dot: true },
+            output: image_output(&out, 1, self.lanes),
+            input_group: 0,
+            ..call.clone()
+        });
+        let others: Vec<_> = dot.iter().map(|dot| (Algorithm::Dot, self.contract_cycles(dot))).collect();
         let filter = Filter::of_conv(self.graph, id, a);
-        match self.winograd(filter, &x, &[(&call, Picked::all(weight[0] as u32))])? {
+        match self.winograd(filter, &x, &[(&call, Picked::all(weight[0] as u32))], &others)? {
             Chosen::Winograd => return Ok(()),
-            Chosen::Direct(candidates) => call.candidates = candidates,
+            Chosen::Contract(candidates) => call.candidates = candidates,
+        }
+        let chosen = call.candidates.first().map(|c| c.algorithm);
+        if let Some(mut dot) = dot.filter(|_| chosen == Some(Algorithm::Dot)) {
+            let pack = WeightPack {
+                groups: 1,
+                out_channels: weight[1] as u32,
+                in_channels: weight[0] as u32,
+                source_taps: taps.len() as u32,
+                taps: (0..taps.len() as u32).collect(),
+                order: SourceOrder::InOutTap,
+                lanes: self.lanes as u8,
+                vectors: 1,
+                inner: weight[0] as u8,
+            };
+            dot.weights = Some((self.pack(weights, PackFormat::Weights(pack)), 0));
+            dot.candidates = call.candidates;
+            return self.tile_call(dot);
         }
         let pack = WeightPack {
             groups: a.groups as u32,
@@ -129,24 +126,14 @@ impl Lower<'_> {
         self.tile_call(call)
     }
 
-    /// The tile of a dot kernel, where one computes the convolution in fewer cycles than lanes of output channels do.
-    fn dot_tile(
-        &self,
-        a: &ConvAttrs,
-        x: &View,
-        channels: &Channels,
-        weights: Value,
-        taps: i64,
-    ) -> Option<Tile> {
+    /// The tile of a dot kernel, where lanes of input channels can be taken.
+    fn dot_tile(&self, a: &ConvAttrs, x: &View, channels: &Channels, weights: Value) -> Option<Tile> {
         let outs = sizes(self.graph, weights)[0];
         let blocks = self.is_blocked(x) && channels.inner == self.lanes;
-        if !blocks || a.groups != 1 || 2 * outs >= self.lanes || !self.layout.is_param(weights) {
+        if !blocks || a.groups != 1 || outs >= self.lanes || !self.layout.is_param(weights) {
             return None;
         }
-        // Multiply-adds of a pixel, and, of the fold, loads and additions, which are as many as lanes each.
-        let steps = channels.offsets.len() as i64 * taps;
-        let (dot, direct) = (outs * (steps + 2 * self.lanes), steps * self.lanes);
-        Tile::choose_dot(self.target, outs).filter(|_| dot < direct)
+        Tile::choose_dot(self.target, outs)
     }
 
     /// The convolution's input with the halo that it asks for.

@@ -1,5 +1,6 @@
 //! Dense layers and matrix products, and weights that are packed at run time because a step computes them.
 
+use super::algorithms::KEPT_CYCLES;
 use super::contract::{Bias, Family, TileCall};
 use super::layout::sizes;
 use super::nest::{self, NestRequest, Ref, RefTable};
@@ -9,6 +10,7 @@ use super::view::{Axis, Part, View};
 use super::{Lower, LowerError};
 use rectify_ir::graph::{NodeId, Value};
 use rectify_ir::kernel::{PackFormat, Program, SourceOrder, WeightPack};
+use rectify_ir::plan::Algorithm;
 
 /// How a contraction walks the features of a row.
 struct Features {
@@ -22,9 +24,6 @@ struct Features {
 impl Lower<'_> {
     pub(super) fn dense(&mut self, id: NodeId) -> Result<(), LowerError> {
         let (graph, out) = (self.graph, self.result(id)?);
-        if self.dense_by_rows(id, &out)? {
-            return Ok(());
-        }
         let operands = graph.node(id).own_operands();
         let weight = sizes(graph, operands[1]);
         let x = self.rows(operands[0])?;
@@ -32,6 +31,16 @@ impl Lower<'_> {
         let f = self.features(&x.axes[features], self.layout.is_param(operands[1]));
         let pixels: i64 = x.axes[..rows].iter().map(|a| a.size).product();
         let tile = self.tile(pixels, weight[0]);
+        let mut candidates = vec![];
+        if let Some(rows) = self.rows_cycles(id, &out) {
+            let depth = f.steps.len() as i64 * f.inner;
+            let packed = (4 * weight[0] * weight[1]) as f64 * KEPT_CYCLES;
+            let direct = self.direct_cycles(pixels, depth, weight[0], tile) + packed;
+            candidates = self.compare(&[(Algorithm::Dot, rows), (Algorithm::Direct, direct)]);
+            if candidates[0].algorithm == Algorithm::Dot {
+                return self.dense_by_rows(id, &out, candidates);
+            }
+        }
         let pack = WeightPack {
             groups: 1,
             out_channels: weight[0] as u32,
@@ -63,7 +72,7 @@ impl Lower<'_> {
             weights: Some((storage, 0)),
             bias: Bias::of(operands.get(2).copied()),
             multiply_adds: (pixels * weight[0] * weight[1]) as u64,
-            candidates: vec![],
+            candidates,
         })
     }
 

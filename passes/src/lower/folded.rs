@@ -18,6 +18,12 @@ use super::{Lower, LowerError};
 use rectify_ir::graph::NodeId;
 use rectify_ir::kernel::{Binary, PackFormat, Step, SumPack};
 use rectify_ir::op::ConvTransposeAttrs;
+use rectify_ir::plan::{Algorithm, Candidate};
+
+/// Cycles to store an element of a sector, one by one with a stride.
+const SCATTER_CYCLES: f64 = 2.0;
+/// Cycles to put an element where it belongs.
+const PLACE_CYCLES: f64 = 2.0;
 
 /// One spatial axis: what its sectors share.
 struct FoldedAxis {
@@ -31,7 +37,7 @@ struct FoldedAxis {
 }
 
 impl Lower<'_> {
-    /// Lowers the node so if that is possible and saves work; `false` if nothing was done.
+    /// Lowers the node so if that is possible and chosen. Else returns what was compared, if anything was.
     pub(super) fn folded_transpose(
         &mut self,
         id: NodeId,
@@ -39,24 +45,24 @@ impl Lower<'_> {
         x: &View,
         channels: &Channels,
         out: &View,
-    ) -> Result<bool, LowerError> {
+    ) -> Result<Option<Vec<Candidate>>, LowerError> {
         let (graph, lanes) = (self.graph, self.lanes);
         let operands = graph.node(id).own_operands();
         let weight = sizes(graph, operands[1]);
         let (ins, outs) = (weight[0], weight[1]);
         let places: i64 = a.stride.iter().product();
         let vectors = |channels: i64| (channels + lanes - 1) / lanes;
-        let saves = 2 * vectors(places * outs) <= places * vectors(outs);
         let plain = out.axes.iter().all(|axis| axis.stride().is_some());
         let whole = ins % channels.inner == 0;
-        if a.groups != 1 || !saves || !plain || !whole || !self.layout.is_param(operands[1]) {
-            return Ok(false);
+        let more = places > 1 && outs < lanes;
+        if a.groups != 1 || !more || !plain || !whole || !self.layout.is_param(operands[1]) {
+            return Ok(Some(vec![]));
         }
         let sectors = transpose_sectors(graph, id, a);
         let axes: Option<Vec<FoldedAxis>> = (0..a.stride.len())
             .map(|i| FoldedAxis::new(&sectors[i], a, i, weight[2 + i], out.axes[2 + i].size))
             .collect();
-        let Some(axes) = axes else { return Ok(false) };
+        let Some(axes) = axes else { return Ok(Some(vec![])) };
 
         // Strides of a place along each axis among the channels, and of a tap in the source.
         let mut place_strides = vec![outs; axes.len()];
@@ -99,6 +105,16 @@ impl Lower<'_> {
         let pixels = batch * axes.iter().map(|axis| axis.pixels).product::<i64>();
         let all = places * outs;
         let tile = self.tile(pixels, all);
+        let depth = ins * kernel / places;
+        let elements = (batch * axes.iter().map(|axis| axis.elements.len() as i64).product::<i64>() * outs) as f64;
+        let sectors = places as f64 * self.direct_cycles(pixels, depth, outs, self.tile(pixels, outs));
+        let candidates = self.compare(&[
+            (Algorithm::Direct, sectors + elements * SCATTER_CYCLES),
+            (Algorithm::Folded, self.direct_cycles(pixels, depth, all, tile) + elements * PLACE_CYCLES),
+        ]);
+        if candidates[0].algorithm == Algorithm::Direct {
+            return Ok(Some(candidates));
+        }
         let width = i64::from(tile.vectors) * lanes;
         let format = PackFormat::Sums(SumPack {
             elements: (ins * outs * kernel) as u32,
@@ -131,7 +147,7 @@ impl Lower<'_> {
             steps,
             weights: Some((weights, 0)),
             bias: Bias::None,
-            candidates: vec![],
+            candidates,
             multiply_adds: (out.shape().iter().product::<i64>() * ins * kernel / places) as u64,
         };
         self.raw_tile_call(&call, None)?;
@@ -155,7 +171,7 @@ impl Lower<'_> {
         let mut refs = vec![from];
         refs.extend(loads.iter().map(|load| self.operand(load, out)).collect::<Vec<_>>());
         self.through_epilogue(id, out, refs, body)?;
-        Ok(true)
+        Ok(None)
     }
 }
 

@@ -9,6 +9,7 @@
 //! serve them; the other types are held as they are and computed one by one, in f64 or integers of 64 bits.
 //! The result depends on the graph and the target alone, never on the machine or the thread count.
 
+mod algorithms;
 mod contract;
 mod conv;
 mod copies;
@@ -70,6 +71,8 @@ pub enum ConvPolicy {
     /// The one that the cost model finds cheapest.
     #[default]
     Cheapest,
+    /// The cheapest but for Winograd's.
+    NoWinograd,
     /// This one wherever it can.
     Only(Algorithm),
 }

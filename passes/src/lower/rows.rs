@@ -12,24 +12,34 @@ use super::view::{Axis, View};
 use super::{Form, Halo, Lower, LowerError};
 use rectify_ir::graph::NodeId;
 use rectify_ir::kernel::Tile;
+use rectify_ir::plan::Candidate;
 
-/// Vectors of features from which on the fold of an output's lanes is little beside its products.
-const LEAST_VECTORS: i64 = 16;
 /// Rows that are read at once: enough to keep several lines on their way, few enough for the CPU to foresee each.
 const ROWS: u8 = 8;
 
 impl Lower<'_> {
-    /// Lowers the dense layer so if it computes a single row from long rows of parameters; `false` if nothing was done.
-    pub(super) fn dense_by_rows(&mut self, id: NodeId, out: &View) -> Result<bool, LowerError> {
+    /// Estimated cycles, if the dense layer computes a single row from whole vectors of parameters.
+    pub(super) fn rows_cycles(&self, id: NodeId, out: &View) -> Option<f64> {
+        let weights = self.graph.node(id).own_operands()[1];
+        let [outs, features] = sizes(self.graph, weights)[..] else { return None };
+        let single = out.axes.len() == 2 && out.axes[0].size == 1 && out.axes[1].stride() == Some(4);
+        let fits = single && features % self.lanes == 0 && self.layout.is_param(weights);
+        let tile = Tile { pixels: ROWS, vectors: 1 };
+        fits.then(|| self.dot_cycles(outs, features / self.lanes, 1, tile))
+    }
+
+    /// Lowers such a dense layer.
+    pub(super) fn dense_by_rows(
+        &mut self,
+        id: NodeId,
+        out: &View,
+        candidates: Vec<Candidate>,
+    ) -> Result<(), LowerError> {
         let (graph, lanes) = (self.graph, self.lanes);
         let operands = graph.node(id).own_operands();
-        let [outs, features] = sizes(graph, operands[1])[..] else { return Ok(false) };
-        let rank = out.axes.len();
-        let single = rank == 2 && out.axes[0].size == 1 && out.axes[1].stride() == Some(4);
-        let long = features % lanes == 0 && features >= LEAST_VECTORS * lanes;
-        if !single || !long || !self.layout.is_param(operands[1]) {
-            return Ok(false);
-        }
+        let [outs, features] = sizes(graph, operands[1])[..] else {
+            return Err(self.unsupported(id, "its weights are no matrix"));
+        };
         let mut x = self.view(operands[0]);
         if x.axes.last().and_then(Axis::stride) != Some(4) {
             x = self.in_form(operands[0], Form::Plain, &Halo::none(x.axes.len()), Fill::Zero)?;
@@ -53,9 +63,8 @@ impl Lower<'_> {
             weights: Some((x.storage, x.base)),
             bias: operands.get(2).map_or(Bias::None, |bias| Bias::Along(*bias, 1)),
             multiply_adds: (outs * features) as u64,
-            candidates: vec![],
+            candidates,
         };
-        self.tile_call(call)?;
-        Ok(true)
+        self.tile_call(call)
     }
 }

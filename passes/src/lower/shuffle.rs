@@ -95,9 +95,9 @@ impl Lower<'_> {
             picks.push(picked);
         }
         let pairs: Vec<_> = calls.iter().zip(picks).collect();
-        match self.winograd(Filter::of_conv(self.graph, conv, a), &x, &pairs)? {
+        match self.winograd(Filter::of_conv(self.graph, conv, a), &x, &pairs, &[])? {
             Chosen::Winograd => return Ok(()),
-            Chosen::Direct(candidates) => calls[0].candidates = candidates,
+            Chosen::Contract(candidates) => calls[0].candidates = candidates,
         }
         for (place, call) in (0..).zip(&mut calls) {
             let (format, offset) = packer.weights(place);

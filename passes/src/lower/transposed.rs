@@ -27,9 +27,9 @@ impl Lower<'_> {
         let weight = sizes(graph, node.operands[1]);
         let rows = spatial_strides(&x);
         let channels = self.input_channels(id, &x, a.groups)?;
-        if self.folded_transpose(id, a, &x, &channels, &out)? {
+        let Some(compared) = self.folded_transpose(id, a, &x, &channels, &out)? else {
             return Ok(());
-        }
+        };
         let kernel: i64 = weight[2..].iter().product();
         let bias = node.own_operands().get(2).copied();
         let (mut calls, mut empty) = (vec![], vec![]);
@@ -91,9 +91,12 @@ impl Lower<'_> {
             };
             let turned = TileCall { input: (x.storage, x.base + first), ..call.clone() };
             let filter = Filter::of_transposed(graph, id, a);
-            match self.winograd(filter, &x, &[(&turned, Picked::all(weight[1] as u32))])? {
+            match self.winograd(filter, &x, &[(&turned, Picked::all(weight[1] as u32))], &[])? {
                 Chosen::Winograd => return Ok(()),
-                Chosen::Direct(candidates) => call.candidates = candidates,
+                Chosen::Contract(candidates) => call.candidates = candidates,
+            }
+            if call.candidates.is_empty() && calls.is_empty() {
+                call.candidates = compared.clone();
             }
             call.weights = Some((self.pack_weights(id, node.operands[1], pack)?, 0));
             calls.push(call);

@@ -1,16 +1,16 @@
 //! The choice between direct convolution and Winograd's minimal filtering, and calls of the latter.
 //!
-//! Estimates are cycles of one core: products at a share of the multiply-add peak, transforms, and the weights' way
-//! from memory. They depend on sizes and the target's constants alone. The constants are fitted to the layers of
-//! `benches/kernels.rs` at x86-64-v3 and v4 on a Zen 5 core at 4.2 GHz: direct convolutions of 14x14 and more
+//! Estimates are of products at a share of the multiply-add peak, transforms, and the weights' way from memory. The
+//! constants are fitted to the layers of `benches/kernels.rs` at x86-64-v3 and v4 on a Zen 5 core at 4.2 GHz: direct convolutions of 14x14 and more
 //! take 0.98 to 1.1 times the estimate, F2 0.85 to 1.2 and F4 0.95 to 1.35 times, more where 32 channels or fewer leave
 //! the transforms the larger part. No choice there is more than 1.15 times slower than the best.
 
-use super::contract::{Family, TileCall, TileProgram};
+use super::algorithms::{KEPT_CYCLES, multiply_adds, over};
+use super::contract::{TileCall, TileProgram};
 use super::layout::sizes;
 use super::storage::DraftStep;
 use super::view::View;
-use super::{ConvPolicy, Lower, LowerError};
+use super::{Lower, LowerError};
 use rectify_ir::graph::{Graph, NodeId, Value};
 use rectify_ir::kernel::{
     Descriptor, PackFormat, Picked, Store, Stream, Tile, Winograd, WinogradArgs, WinogradPack,
@@ -19,24 +19,16 @@ use rectify_ir::op::{ConvAttrs, ConvTransposeAttrs};
 use rectify_ir::plan::{Algorithm, Args, Candidate};
 use rectify_ir::target::Target;
 
-/// Cycles a nanosecond, to show estimates as time. The choice does not depend on it.
-pub(super) const CYCLES_PER_NANOSECOND: f64 = 4.2;
-/// Multiply-add instructions a cycle; without fused ones, half as many pairs.
-const MULTIPLY_ADDS: f64 = 2.0;
 /// Share of the peak that the products reach.
-const DIRECT_SHARE: f64 = 0.97;
 const WINOGRAD_SHARE: f64 = 0.82;
 /// Cycles of a transform for each vector of a tile: loads, stores and arithmetic, there and back to the scratch.
 const INPUT_CYCLES: f64 = 5.0;
 const OUTPUT_CYCLES: f64 = 7.0;
 /// Cycles to find the place of a tile, twice, and to treat its edges.
 const TILE_CYCLES: f64 = 700.0;
-/// Bytes of weights a cycle from beyond the second level of cache. Direct convolutions hide them behind their products;
-/// of U, with fewer products for each byte, about half is waited for.
-const WEIGHT_BYTES: f64 = 8.0;
+/// Bytes of U a cycle from beyond the second level of cache. Direct convolutions hide weights behind their products; of
+/// U, with fewer products for each byte, about half is waited for.
 const U_BYTES: f64 = 16.0;
-/// Cycles for each byte of U beyond those of the plain weights: a gain must pay for its memory and for packing.
-const KEPT_CYCLES: f64 = 0.03;
 /// Cycles for each vector of U that is made in every run.
 const MADE_CYCLES: f64 = 24.0;
 
@@ -54,27 +46,7 @@ struct Problem {
     computed: bool,
 }
 
-pub(super) fn over(n: i64, by: i64) -> i64 {
-    (n + by - 1) / by
-}
-
-/// Multiply-adds of vectors a cycle.
-pub(super) fn multiply_adds(target: &Target) -> f64 {
-    if target.fma { MULTIPLY_ADDS } else { MULTIPLY_ADDS / 2.0 }
-}
-
 impl Problem {
-    /// Cycles of the direct convolution with this tile.
-    fn direct(&self, tile: Tile) -> f64 {
-        let width = i64::from(tile.vectors) * self.lanes;
-        let depth = 9 * over(self.in_channels, self.lanes) * self.lanes;
-        let outs = over(self.out_channels, width) * width;
-        let pixels: i64 = self.extents.iter().product();
-        let steps = pixels * depth * outs / self.lanes;
-        let products = steps as f64 / self.rate / DIRECT_SHARE;
-        products.max((4 * depth * outs) as f64 / WEIGHT_BYTES)
-    }
-
     fn tiles(&self, outputs: i64) -> i64 {
         self.extents[0] * over(self.extents[1], outputs) * over(self.extents[2], outputs)
     }
@@ -186,33 +158,34 @@ impl Filter {
 }
 
 impl Lower<'_> {
-    /// Emits the calls, which together are the convolution, by Winograd's algorithm if that is chosen. Else returns the
-    /// estimates, to show. All calls have the same sizes; each computes the picked channels.
+    /// Emits the calls, which together are the convolution, by Winograd's algorithm if that is chosen. Else returns what
+    /// was compared, if anything was, with `others` than the calls as they are. All calls have the same sizes; each
+    /// computes the picked channels.
     pub(super) fn winograd(
         &mut self,
         filter: Option<Filter>,
         x: &View,
         calls: &[(&TileCall, Picked)],
+        others: &[(Algorithm, f64)],
     ) -> Result<Chosen, LowerError> {
+        let direct: f64 = calls.iter().map(|(call, _)| self.contract_cycles(call)).sum();
+        let mut estimates = vec![(Algorithm::Direct, direct)];
+        estimates.extend(others);
         let fits = filter.and_then(|f| Some((f, self.winograd_problem(&f, x, calls)?)));
-        let Some((filter, (problem, direct_tile))) = fits else {
-            return Ok(Chosen::Direct(vec![]));
-        };
-        let policy = self.policy;
-        let candidate = |algorithm, cycles: f64| Candidate {
-            algorithm,
-            nanoseconds: (calls.len() as f64 * cycles / CYCLES_PER_NANOSECOND) as u64,
-            refusal: policy.refuses(algorithm).map(str::to_string),
+        let Some((filter, problem)) = fits else {
+            let compared = if others.is_empty() { vec![] } else { self.compare(&estimates) };
+            return Ok(Chosen::Contract(compared));
         };
         let tile = |outputs| problem.tile(self.target, outputs);
-        let mut candidates = vec![
-            candidate(Algorithm::Direct, problem.direct(direct_tile)),
-            candidate(Algorithm::WinogradF2, problem.winograd(2, tile(2))),
-            candidate(Algorithm::WinogradF4, problem.winograd(4, tile(4))),
-        ];
-        candidates.sort_by_key(|c| (c.refusal.is_some(), c.nanoseconds));
+        for (algorithm, outputs) in [(Algorithm::WinogradF2, 2), (Algorithm::WinogradF4, 4)] {
+            let cycles = calls.len() as f64 * problem.winograd(outputs, tile(outputs));
+            estimates.push((algorithm, cycles));
+        }
+        let mut candidates = self.compare(&estimates);
         let outputs = match candidates[0].algorithm {
-            Algorithm::Direct => return Ok(Chosen::Direct(candidates)),
+            Algorithm::Direct | Algorithm::Dot | Algorithm::Folded => {
+                return Ok(Chosen::Contract(candidates));
+            }
             Algorithm::WinogradF2 => 2u8,
             Algorithm::WinogradF4 => 4,
         };
@@ -228,11 +201,12 @@ impl Lower<'_> {
         }
         if programs.len() < calls.len() {
             let refusal = "its epilogue has operands that cannot be addressed by pixel and channel";
-            for c in candidates.iter_mut().filter(|c| c.algorithm != Algorithm::Direct) {
+            let winograd = [Algorithm::WinogradF2, Algorithm::WinogradF4];
+            for c in candidates.iter_mut().filter(|c| winograd.contains(&c.algorithm)) {
                 c.refusal = Some(refusal.to_string());
             }
             candidates.sort_by_key(|c| (c.refusal.is_some(), c.nanoseconds));
-            return Ok(Chosen::Direct(candidates));
+            return Ok(Chosen::Contract(candidates));
         }
         let kernel = Kernel { filter, input: x, problem, outputs, tile, candidates };
         for (call, picked, program) in programs {
@@ -241,15 +215,14 @@ impl Lower<'_> {
         Ok(Chosen::Winograd)
     }
 
-    /// The sizes of each call, and the tile of the direct convolution, if minimal filtering computes such ones.
+    /// The sizes of each call, if minimal filtering computes such ones.
     fn winograd_problem(
         &self,
         filter: &Filter,
         x: &View,
         calls: &[(&TileCall, Picked)],
-    ) -> Option<(Problem, Tile)> {
+    ) -> Option<Problem> {
         let (call, picked) = calls.first()?;
-        let Family::Contract { tile, .. } = call.family else { return None };
         let computed = !self.layout.is_param(filter.weights);
         let writes_blocks =
             |call: &TileCall| matches!(call.output.store(self.lanes), Some((Store::Vector, _)));
@@ -273,7 +246,7 @@ impl Lower<'_> {
             extents: [images, rows, columns],
             computed,
         };
-        fits.then_some((problem, tile))
+        fits.then_some(problem)
     }
 
     fn emit_winograd(
@@ -355,17 +328,6 @@ struct Kernel<'a> {
 pub(super) enum Chosen {
     /// Its step is emitted.
     Winograd,
-    /// It is to be computed directly; what was compared, if anything was.
-    Direct(Vec<Candidate>),
-}
-
-impl ConvPolicy {
-    pub(super) fn refuses(self, algorithm: Algorithm) -> Option<&'static str> {
-        let forbidden = "forbidden by an option";
-        match (self, algorithm) {
-            (ConvPolicy::Cheapest, _) => None,
-            (ConvPolicy::Only(only), _) if only == algorithm => None,
-            (ConvPolicy::Only(_), _) => Some(forbidden),
-        }
-    }
+    /// It is to be computed by a contraction, the first of what was compared, or directly if nothing was.
+    Contract(Vec<Candidate>),
 }

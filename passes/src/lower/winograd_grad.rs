@@ -3,13 +3,13 @@
 //! The images are cut into slices that depend on sizes alone, whose sums are added in order. Parts of the channels keep
 //! the transformed sums of a task within the second level of cache; each is transformed once for every part of the other.
 
+use super::algorithms::{multiply_adds, over};
 use super::conv::block_stride;
 use super::layout::sizes;
 use super::storage::{DraftStep, Home};
 use super::view::{Axis, View};
 use super::weight_grad::SLICE_PLACES;
 use super::window::Window;
-use super::winograd::{CYCLES_PER_NANOSECOND, multiply_adds, over};
 use super::{Lower, LowerError};
 use rectify_ir::graph::NodeId;
 use rectify_ir::kernel::{Descriptor, Stream, WinogradGradient, WinogradGradientArgs};
@@ -122,18 +122,11 @@ impl Lower<'_> {
         };
         block(&kernel, &mut args, self.target);
         let rate = multiply_adds(self.target);
-        let nanoseconds = |cycles: f64| (cycles / CYCLES_PER_NANOSECOND) as u64;
         let steps = images * rows * columns * 9 * ins * over(outs, self.lanes);
-        let candidate = |algorithm, cycles| Candidate {
-            algorithm,
-            nanoseconds: nanoseconds(cycles),
-            refusal: self.policy.refuses(algorithm).map(str::to_string),
-        };
-        let mut list = vec![
-            candidate(Algorithm::Direct, steps as f64 / rate / DIRECT_SHARE),
-            candidate(Algorithm::WinogradF4, cycles(&kernel, &args, rate)),
-        ];
-        list.sort_by_key(|c| (c.refusal.is_some(), c.nanoseconds));
+        let list = self.compare(&[
+            (Algorithm::Direct, steps as f64 / rate / DIRECT_SHARE),
+            (Algorithm::WinogradF4, cycles(&kernel, &args, rate)),
+        ]);
         Some(Candidates { kernel, args, list })
     }
 }

@@ -99,7 +99,7 @@ impl Lowering<'_> {
                 self.builder.ins().store(flags(), value, place, address.offset);
             }
             // Cranelift has no such instruction.
-            Statement::Prefetch(_) => {}
+            Statement::Prefetch(..) => {}
             Statement::Loop { count, body } => self.counted(*count, body),
             Statement::While { condition, body } => {
                 let (head, inside, exit) = self.loop_blocks();

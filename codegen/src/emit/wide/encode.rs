@@ -7,6 +7,7 @@ use super::constants::Constant;
 use super::machine::{Access, Code, Inst, IntBinaryOp, IntSource, Kind, Place, Reg, Slot};
 use super::scan::{ARGUMENTS, RAX, RDX};
 use crate::emit::EmitError;
+use crate::tile::Cache;
 use iced_x86::{Code as X86, Register};
 
 /// Heads of innermost loops start at a multiple of this: a line of the instruction cache.
@@ -232,7 +233,13 @@ impl Encoder<'_> {
             Inst::Reload { to, from } if self.kind(to) == Kind::Int => {
                 self.assembler.emit(X86::Mov_r64_rm64, &[self.register(to), self.slot(from)])
             }
-            Inst::Prefetch(place) => self.assembler.emit(X86::Prefetcht0_m8, &[self.memory(&place, false)]),
+            Inst::Prefetch(cache, place) => {
+                let code = match cache {
+                    Cache::First => X86::Prefetcht0_m8,
+                    Cache::Second => X86::Prefetcht1_m8,
+                };
+                self.assembler.emit(code, &[self.memory(&place, false)])
+            }
             Inst::Spill { .. }
             | Inst::Reload { .. }
             | Inst::Load { .. }

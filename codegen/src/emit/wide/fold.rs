@@ -88,7 +88,7 @@ impl Folds {
                 Statement::Int(..)
                 | Statement::StoreInt(..)
                 | Statement::StoreCell(..)
-                | Statement::Prefetch(_) => {}
+                | Statement::Prefetch(..) => {}
                 Statement::Loop { body, .. } | Statement::While { body, .. } => self.count(body),
                 Statement::If { then, otherwise, .. } => {
                     self.count(then);
@@ -117,7 +117,7 @@ impl Folds {
                 | Statement::StoreInt(..)
                 | Statement::StoreCell(..)
                 | Statement::Store(..)
-                | Statement::Prefetch(_) => {}
+                | Statement::Prefetch(..) => {}
                 Statement::Loop { body, .. } | Statement::While { body, .. } => self.loads(body, number),
                 Statement::If { then, otherwise, .. } => {
                     self.loads(then, number);
@@ -154,7 +154,7 @@ impl Folds {
                         return None;
                     }
                 }
-                Statement::Prefetch(_) => {}
+                Statement::Prefetch(..) => {}
                 Statement::Store(..)
                 | Statement::StoreInt(..)
                 | Statement::StoreCell(..)
@@ -187,7 +187,7 @@ impl Folds {
                 Statement::Int(..)
                 | Statement::StoreInt(..)
                 | Statement::StoreCell(..)
-                | Statement::Prefetch(_) => {}
+                | Statement::Prefetch(..) => {}
                 Statement::Loop { body, .. } | Statement::While { body, .. } => self.constants(body, number),
                 Statement::If { then, otherwise, .. } => {
                     self.constants(then, number);

@@ -3,7 +3,7 @@
 //! Every instruction becomes one x86 instruction, or one and a move where x86 overwrites an operand. Reads happen
 //! before writes, so that a result may take the register of an operand that ends there.
 
-use crate::tile::{IntCompare, Rounding};
+use crate::tile::{Cache, IntCompare, Rounding};
 
 /// A register: virtual up to allocation, then an index into [`Code::kinds`] with a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,7 +108,7 @@ pub enum Inst {
     /// Lanes outside of the mask are zero, and not read.
     LoadMasked { to: Reg, mask: Reg, from: Place },
     StoreMasked { to: Place, mask: Reg, value: Reg },
-    Prefetch(Place),
+    Prefetch(Cache, Place),
     // Integers.
     /// The kernel's argument of this index. All of them come first, in order.
     Argument { to: Reg, index: u8 },
@@ -259,7 +259,7 @@ impl Inst {
                 to.visit(visit);
                 visit(value, Read);
             }
-            Inst::Prefetch(place) => place.visit(visit),
+            Inst::Prefetch(_, place) => place.visit(visit),
             Inst::Argument { to, .. }
             | Inst::Set { to, .. }
             | Inst::Reload { to, .. }

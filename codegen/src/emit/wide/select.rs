@@ -88,7 +88,7 @@ impl Selector<'_> {
                 self.push(Inst::StoreInt { to: place(address), value: int(*value) });
             }
             Statement::Store(address, value, width) => self.store(address, *value, *width),
-            Statement::Prefetch(address) => self.push(Inst::Prefetch(place(address))),
+            Statement::Prefetch(cache, address) => self.push(Inst::Prefetch(*cache, place(address))),
             Statement::Loop { count, body } => self.counted(*count, body),
             Statement::While { condition, body } => {
                 let exit = self.code.label();

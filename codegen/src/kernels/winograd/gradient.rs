@@ -178,7 +178,12 @@ impl Source {
         let bytes = builder.vector_bytes() as i64;
         let step = builder.int(IntOp::Const(bytes));
         let to = builder.int(IntOp::Copy(to));
-        let sides = Sides { size: self.size as usize, line: self.line, half_offset: kernel.half_offset() };
+        let sides = Sides {
+            size: self.size as usize,
+            line: self.line,
+            half_offset: kernel.half_offset(),
+            prefetch: true,
+        };
         builder.repeat(self.count, |builder| {
             let from = builder.int(IntOp::Copy(source));
             let stride = builder.int(IntOp::Copy(row_bytes));
@@ -294,7 +299,12 @@ fn finish(builder: &mut Builder, kernel: &WinogradGradient, task: &Task) {
 
     let column = arg(builder, slot::S_POSITION);
     let row = builder.int(IntOp::MulConst(column, SIZE));
-    let sides = Sides { size: SIZE as usize, line: lines::weights, half_offset: kernel.half_offset() };
+    let sides = Sides {
+        size: SIZE as usize,
+        line: lines::weights,
+        half_offset: kernel.half_offset(),
+        prefetch: false,
+    };
     let parts = builder.int(IntOp::MulConst(task.ins, lanes / rows));
     builder.repeat(parts, |builder| {
         let group = builder.int(IntOp::Copy(to));

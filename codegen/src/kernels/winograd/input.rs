@@ -41,7 +41,8 @@ fn one(builder: &mut Builder, kernel: &Winograd, tile: I, target: I) {
     let whole = builder.int(IntOp::Mul(rows, columns));
     let position = arg(builder, slot::V_POSITION);
     let step = builder.int(IntOp::Const(bytes));
-    let sides = Sides { size: size as usize, line: lines::input, half_offset: kernel.half_offset() };
+    let sides =
+        Sides { size: size as usize, line: lines::input, half_offset: kernel.half_offset(), prefetch: true };
     let blocks = arg(builder, slot::IN_BLOCKS);
     builder.repeat(blocks, |builder| {
         let from = builder.int(IntOp::Copy(source));

@@ -55,14 +55,16 @@ impl Task {
         let parts = arg(builder, slot::PARTS);
         let block = builder.int(IntOp::Div(index, parts));
         let part = builder.int(IntOp::Rem(index, parts));
-        let mut range = |number: I, each: usize, all: usize| {
-            let (each, all) = (arg(builder, each), arg(builder, all));
-            let first = builder.int(IntOp::Mul(number, each));
-            let left = builder.int(IntOp::Sub(all, first));
-            (first, builder.least(left, Right::Register(each)))
+        let mut range = |number: I, ranges: usize, all: usize| {
+            let (ranges, all) = (arg(builder, ranges), arg(builder, all));
+            let scaled = builder.int(IntOp::Mul(number, all));
+            let first = builder.int(IntOp::Div(scaled, ranges));
+            let scaled = builder.int(IntOp::Add(scaled, all));
+            let end = builder.int(IntOp::Div(scaled, ranges));
+            (first, builder.int(IntOp::Sub(end, first)))
         };
-        let (first_group, groups) = range(block, slot::BLOCK, slot::TILE_GROUPS);
-        let (first_part, parts) = range(part, slot::PART, slot::OC_GROUPS);
+        let (first_group, groups) = range(block, slot::BLOCKS, slot::TILE_GROUPS);
+        let (first_part, parts) = range(part, slot::PARTS, slot::OC_GROUPS);
         Task { block, first_group, groups, first_part, parts }
     }
 }

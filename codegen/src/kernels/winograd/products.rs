@@ -4,15 +4,16 @@
 //! register tile is at a constant distance from one pointer.
 
 use super::{Task, arg};
-use crate::tile::build::{Builder, at, slot};
-use crate::tile::{ARGUMENTS, I, IntOp, V, VectorOp, Width};
+use crate::tile::build::{Builder, at, compare_const, indexed, slot};
+use crate::tile::{ARGUMENTS, Cache, I, IntCompare, IntOp, V, VectorOp, Width};
 use rectify_ir::kernel::Winograd;
 use rectify_ir::kernel::winograd::slot;
 
 /// Channels of straight code: the loop's own cost vanishes, and the code stays in the cache of decoded instructions.
 const CHANNELS_UNROLLED: i64 = 4;
 
-/// Weights are fetched this far ahead: they stream from the second or third level of cache.
+/// Weights are fetched this far ahead into the first level of cache. Those of the next position, or of the next channel
+/// group, are on their way to the second meanwhile: they come from memory, and the tile groups of a block share them.
 const WEIGHTS_AHEAD_BYTES: usize = 2048;
 
 pub fn multiply(builder: &mut Builder, kernel: &Winograd, task: &Task) {
@@ -28,6 +29,10 @@ pub fn multiply(builder: &mut Builder, kernel: &Winograd, task: &Task) {
     let v = builder.int(IntOp::AddConst(scratch, kernel.scratch_bytes() as i64));
     let m = arg(builder, slot::M_OFFSET);
     builder.advance(m, scratch);
+    let next = builder.int(IntOp::Copy(u_group));
+    builder.if_(compare_const(task.parts, IntCompare::Le, 1), |builder| {
+        builder.set(next, IntOp::Copy(u_position));
+    });
     builder.repeat_const(positions, |builder| {
         let weights = builder.int(IntOp::Copy(u));
         let sums = builder.int(IntOp::Copy(m));
@@ -35,7 +40,7 @@ pub fn multiply(builder: &mut Builder, kernel: &Winograd, task: &Task) {
             let tiles = builder.int(IntOp::Copy(v));
             let to = builder.int(IntOp::Copy(sums));
             builder.repeat(task.groups, |builder| {
-                group(builder, kernel, tiles, weights, to);
+                group(builder, kernel, tiles, weights, next, to);
                 let (v_group, m_group) = (arg(builder, slot::V_GROUP), arg(builder, slot::M_GROUP));
                 builder.advance(tiles, v_group);
                 builder.advance(to, m_group);
@@ -52,8 +57,8 @@ pub fn multiply(builder: &mut Builder, kernel: &Winograd, task: &Task) {
     });
 }
 
-/// One register tile over all input channels.
-fn group(builder: &mut Builder, kernel: &Winograd, tiles: I, weights: I, to: I) {
+/// One register tile over all input channels. What is multiplied next begins `next` bytes behind `weights`.
+fn group(builder: &mut Builder, kernel: &Winograd, tiles: I, weights: I, next: I, to: I) {
     let (height, vectors) = (kernel.tile.pixels as usize, kernel.tile.vectors as usize);
     let (lanes, bytes) = (builder.lanes() as i64, builder.vector_bytes());
     let row_bytes = vectors * bytes;
@@ -66,8 +71,9 @@ fn group(builder: &mut Builder, kernel: &Winograd, tiles: I, weights: I, to: I) 
             for channel in 0..CHANNELS_UNROLLED as usize {
                 if builder.lanes() > 4 {
                     for line in (0..row_bytes).step_by(64) {
-                        let ahead = channel * row_bytes + WEIGHTS_AHEAD_BYTES + line;
-                        builder.prefetch(at(weights, ahead));
+                        let row = channel * row_bytes + line;
+                        builder.prefetch(Cache::First, at(weights, row + WEIGHTS_AHEAD_BYTES));
+                        builder.prefetch(Cache::Second, indexed(weights, next, row));
                     }
                 }
                 let load = |vector: usize| {

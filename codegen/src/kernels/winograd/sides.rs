@@ -1,7 +1,7 @@
 //! Transforms of both sides of a tile: `M X M'`, columns first, by way of the scratch.
 
 use crate::tile::build::{Builder, at, compare, indexed};
-use crate::tile::{ARGUMENTS, I, IntCompare, IntOp, V, VectorOp, Width};
+use crate::tile::{ARGUMENTS, Cache, I, IntCompare, IntOp, V, VectorOp, Width};
 
 /// One of the transforms in [`super::lines`].
 pub type Line = fn(&mut Builder, &[V]) -> Vec<V>;
@@ -12,7 +12,12 @@ pub struct Sides {
     pub line: Line,
     /// Where in the scratch half-transformed tiles lie.
     pub half_offset: usize,
+    /// Columns are adjacent, and tiles that follow in memory are read soon.
+    pub prefetch: bool,
 }
+
+/// Tiles of four columns that are fetched ahead: two hide the way from memory, which the CPU does not foresee.
+const COLUMNS_AHEAD: usize = 8;
 
 impl Sides {
     /// Reads the tile at `from`, rows and columns so many bytes apart, and stores the elements of the result one after
@@ -41,6 +46,11 @@ impl Sides {
                 .iter()
                 .map(|&row| builder.vector(VectorOp::Load(indexed(row, offset, 0), Width::Full)))
                 .collect();
+            if self.prefetch && builder.lanes() > 4 {
+                for &row in &rows {
+                    builder.prefetch(Cache::First, indexed(row, offset, COLUMNS_AHEAD * bytes));
+                }
+            }
             let results = (self.line)(builder, &x);
             lines = results.len();
             for (k, value) in results.into_iter().enumerate() {

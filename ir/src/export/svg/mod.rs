@@ -30,6 +30,8 @@ pub struct Annotation {
 pub struct SvgOptions {
     /// By node. Where there is any, boxes are coloured by heat, and by kind at their edge only.
     pub annotations: BTreeMap<NodeId, Annotation>,
+    /// What a profile says of the whole, for the header.
+    pub remark: String,
 }
 
 const MARGIN: f64 = 28.0;
@@ -38,6 +40,8 @@ const HEADER: f64 = 76.0;
 const ASPECT: f64 = 1.6;
 /// Mean width of a character at the size of the body text (11).
 const CHARACTER: f64 = 6.1;
+/// The same of text in bold.
+const BOLD_CHARACTER: f64 = 7.2;
 const LINE: f64 = 14.0;
 const MOST_CHARACTERS: usize = 34;
 
@@ -53,10 +57,10 @@ struct Card {
 
 impl Card {
     fn size(&self) -> (f64, f64) {
-        let heading = self.heading.chars().count() as f64 * 1.2 * CHARACTER;
+        let heading = self.heading.chars().count() as f64 * BOLD_CHARACTER * 1.05;
         let label = self.label.chars().count() as f64 * CHARACTER + 8.0;
         let note =
-            self.annotation.iter().map(|a| a.text.chars().count() as f64 * CHARACTER).fold(0.0, f64::max);
+            self.annotation.iter().map(|a| a.text.chars().count() as f64 * BOLD_CHARACTER).fold(0.0, f64::max);
         let body = self.lines.iter().map(|l| l.chars().count() as f64 * CHARACTER).fold(note, f64::max);
         let rows = 1 + self.lines.len() + usize::from(self.annotation.is_some());
         ((heading + label).max(body).max(64.0) + 22.0, rows as f64 * LINE + 9.0)
@@ -79,7 +83,7 @@ pub fn to_svg(graph: &Graph, options: &SvgOptions) -> String {
     );
     svg += STYLE;
     let _ = writeln!(svg, "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>");
-    header(&mut svg, graph, &cards, &legend, heat);
+    header(&mut svg, graph, &cards, &legend, options);
     // Edges that climb to the next band run above the boxes.
     let left = MARGIN + (width - 2.0 * MARGIN - plan.width) / 2.0;
     let _ = writeln!(svg, "<g transform=\"translate({left:.1} {:.1})\">", HEADER + MARGIN + 36.0);
@@ -176,7 +180,7 @@ fn legend_step(kind: Kind) -> f64 {
     30.0 + kind.name().len() as f64 * CHARACTER
 }
 
-fn header(svg: &mut String, graph: &Graph, cards: &[Card], legend: &BTreeSet<Kind>, heat: bool) {
+fn header(svg: &mut String, graph: &Graph, cards: &[Card], legend: &BTreeSet<Kind>, options: &SvgOptions) {
     let params = graph.params();
     let known = |id: &NodeId| match &graph.node(*id).op {
         Op::Param(Source::Init(_) | Source::File { .. } | Source::Data(_)) => {
@@ -185,14 +189,16 @@ fn header(svg: &mut String, graph: &Graph, cards: &[Card], legend: &BTreeSet<Kin
         _ => None,
     };
     let total: u64 = params.iter().filter_map(known).sum();
+    let remark = if options.remark.is_empty() { String::new() } else { format!(" · {}", options.remark) };
     let operations = cards.iter().filter(|c| matches!(c.kind, Kind::Op(_))).count();
     let _ = writeln!(
         svg,
         "<text x=\"{MARGIN}\" y=\"36\" font-size=\"19\" font-weight=\"700\" fill=\"#0f172a\">{}</text>\
-         <text x=\"{MARGIN}\" y=\"55\" class=\"l\">{operations} operations · {} parameters · stage {}</text>",
+         <text x=\"{MARGIN}\" y=\"55\" class=\"l\">{operations} operations · {} parameters · stage {}{}</text>",
         escape(&shorten(&graph.name, 60)),
         count(total),
-        graph.stage.name()
+        graph.stage.name(),
+        escape(&remark)
     );
     let mut x = MARGIN;
     let y = 67.0;
@@ -208,7 +214,7 @@ fn header(svg: &mut String, graph: &Graph, cards: &[Card], legend: &BTreeSet<Kin
         );
         x += legend_step(*kind);
     }
-    if heat {
+    if !options.annotations.is_empty() {
         for i in 0..24 {
             let colour = heat_colour(f64::from(i) / 23.0);
             let at = x + f64::from(i) * 4.0;

@@ -59,10 +59,12 @@ fn boxes_tell_of_their_nodes() {
 fn annotations_colour_boxes() {
     let g = graph();
     let note = Annotation { text: "1.3 ms & more".into(), heat: 1.0 };
-    let options = SvgOptions { annotations: BTreeMap::from([(g.outputs[0].value.node, note)]) };
+    let annotations = BTreeMap::from([(g.outputs[0].value.node, note)]);
+    let options = SvgOptions { annotations, remark: "2.5 ms on 1 thread".into() };
     let svg = to_svg(&g, &options);
     assert!(is_well_formed(&svg));
     assert!(svg.contains("1.3 ms &amp; more") && svg.contains("cold to hot"));
+    assert!(svg.contains("stage typed · 2.5 ms on 1 thread</text>"), "{svg}");
     assert!(svg.contains(&format!("fill=\"{}\" stroke", heat_colour(1.0))));
     assert_eq!((heat_colour(0.0), heat_colour(f64::NAN)), ("#ffffff".into(), "#ffffff".into()));
     assert_eq!(heat_colour(7.0), "#f87171");

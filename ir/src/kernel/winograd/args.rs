@@ -12,9 +12,9 @@ pub struct WinogradArgs {
     pub out_channels: i64,
     /// Images, rows and columns of the output.
     pub extents: [i64; 3],
-    /// Groups of `tile.pixels` tiles that a task transforms at once.
+    /// Groups of `tile.pixels` tiles that a task transforms at once, at most: blocks differ by one group.
     pub block: i64,
-    /// Groups of `tile.vectors` channel vectors of a task.
+    /// Groups of `tile.vectors` channel vectors of a task, at most.
     pub part: i64,
     /// `base` is the first tap of the first output; three pixel strides.
     pub input: Stream,
@@ -25,32 +25,32 @@ pub struct WinogradArgs {
 
 /// Positions in the argument block, counted in i64. Streams follow the fixed head.
 pub mod slot {
-    /// `part = task % PARTS`, `block = task / PARTS`.
+    /// `part = task % PARTS`, `block = task / PARTS`; block `b` has the tile groups from `b * TILE_GROUPS / BLOCKS` on, and
+    /// part `p` the channel groups from `p * OC_GROUPS / PARTS` on.
     pub const PARTS: usize = 0;
-    pub const BLOCK: usize = 1;
+    pub const BLOCKS: usize = 1;
     pub const TILE_GROUPS: usize = 2;
     pub const TILES: usize = 3;
-    pub const PART: usize = 4;
-    pub const OC_GROUPS: usize = 5;
-    pub const OUT_CHANNELS: usize = 6;
+    pub const OC_GROUPS: usize = 4;
+    pub const OUT_CHANNELS: usize = 5;
     /// Rows and columns of tiles of an image.
-    pub const TILE_ROWS: usize = 7;
-    pub const TILE_COLUMNS: usize = 8;
+    pub const TILE_ROWS: usize = 6;
+    pub const TILE_COLUMNS: usize = 7;
     /// Rows and columns of the output.
-    pub const ROWS: usize = 9;
-    pub const COLUMNS: usize = 10;
+    pub const ROWS: usize = 8;
+    pub const COLUMNS: usize = 9;
     /// Channel vectors of the input.
-    pub const IN_BLOCKS: usize = 11;
+    pub const IN_BLOCKS: usize = 10;
     /// Bytes of V between positions and between tile groups.
-    pub const V_POSITION: usize = 12;
-    pub const V_GROUP: usize = 13;
+    pub const V_POSITION: usize = 11;
+    pub const V_GROUP: usize = 12;
     /// Where in the scratch M begins, and its bytes between positions and between tile groups.
-    pub const M_OFFSET: usize = 14;
-    pub const M_POSITION: usize = 15;
-    pub const M_GROUP: usize = 16;
+    pub const M_OFFSET: usize = 13;
+    pub const M_POSITION: usize = 14;
+    pub const M_GROUP: usize = 15;
     /// Bytes of U between positions.
-    pub const U_POSITION: usize = 17;
-    pub const STREAMS: usize = 18;
+    pub const U_POSITION: usize = 16;
+    pub const STREAMS: usize = 17;
 
     /// Slots of a stream, from its start: base, stride of channel vectors, three pixel strides.
     pub const BASE: usize = 0;
@@ -149,10 +149,9 @@ impl WinogradArgs {
         let sizes = self.sizes(kernel);
         let mut block = vec![
             sizes.parts,
-            self.block,
+            sizes.blocks,
             sizes.tile_groups,
             sizes.tiles,
-            self.part,
             sizes.oc_groups,
             self.out_channels,
             sizes.tile_rows,

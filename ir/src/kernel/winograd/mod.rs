@@ -71,6 +71,7 @@ impl Winograd {
             vectors: self.tile.vectors,
             rank: 3,
             read: self.lanes,
+            run: 1,
             inner: self.lanes,
             dot: false,
             input_blocks: false,

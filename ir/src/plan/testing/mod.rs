@@ -169,6 +169,7 @@ fn contract(m: &mut Memory, step: &Step, k: &Contract, args: &TileArgs) {
 }
 
 fn window(m: &mut Memory, step: &Step, k: &Window, args: &TileArgs) {
+    let args = &k.single(args);
     let lanes = i64::from(k.lanes);
     let weighted = k.op == WindowOp::MulAdd;
     let first = 2 + usize::from(weighted) + usize::from(k.bias);
