@@ -53,8 +53,14 @@ impl Layer {
     }
 
     fn pool(size: usize, channels: usize, op: &str) -> Layer {
-        let body = format!("x |> conv({channels}, kernel: 1) as a |> sigmoid |> {op} |> conv(4, kernel: 1) as b");
-        Layer { family: "pool", name: format!("{size}x{size} {channels} {op}"), shape: vec![1, 4, size, size], body }
+        let body =
+            format!("x |> conv({channels}, kernel: 1) as a |> sigmoid |> {op} |> conv(4, kernel: 1) as b");
+        Layer {
+            family: "pool",
+            name: format!("{size}x{size} {channels} {op}"),
+            shape: vec![1, 4, size, size],
+            body,
+        }
     }
 
     fn dense(rows: usize, ins: usize, outs: usize) -> Layer {
@@ -150,7 +156,8 @@ fn layers() -> Vec<Layer> {
         let rest = format!("kernel: 5, pad: 2, stride: {stride}, groups: {channels}");
         all.push(Layer::conv("depthwise", size, channels, channels, &rest));
     }
-    for (size, channels, groups) in [(56, 128, 32), (28, 256, 32), (14, 512, 32), (28, 256, 4), (14, 64, 16)] {
+    for (size, channels, groups) in [(56, 128, 32), (28, 256, 32), (14, 512, 32), (28, 256, 4), (14, 64, 16)]
+    {
         let rest = format!("kernel: 3, pad: 1, groups: {groups}");
         all.push(Layer::conv("grouped", size, channels, channels, &rest));
     }
@@ -372,7 +379,11 @@ fn main() -> Result<(), Error> {
         for Range { family, unit, mut rates } in ranges {
             rates.sort_by(f64::total_cmp);
             let (least, median, most) = (rates[0], rates[rates.len() / 2], rates[rates.len() - 1]);
-            println!("{} {family}: {} layers, {least:.0} to {most:.0} {unit}, median {median:.0}", level.name(), rates.len());
+            println!(
+                "{} {family}: {} layers, {least:.0} to {most:.0} {unit}, median {median:.0}",
+                level.name(),
+                rates.len()
+            );
         }
     }
     println!("{} of {count} choices are more than {TOLERATED} times slower than the best", slow.len());

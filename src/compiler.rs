@@ -144,8 +144,7 @@ impl<'m> Compiler<'m> {
     /// not called. It rounds in another order, with errors of the same size, and spreads an infinity over a tile.
     #[must_use]
     pub fn winograd(mut self, allowed: bool) -> Self {
-        self.options.convolutions =
-            if allowed { ConvPolicy::Cheapest } else { ConvPolicy::NoWinograd };
+        self.options.convolutions = if allowed { ConvPolicy::Cheapest } else { ConvPolicy::NoWinograd };
         self
     }
 

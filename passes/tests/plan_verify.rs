@@ -154,7 +154,9 @@ fn refuses_winograd(
         let Place::Pack(pack) = p.buffers[step.pointers[2].buffer.0 as usize].place else {
             panic!("the weights are no pack")
         };
-        let Descriptor::Winograd(kernel) = &mut p.kernels[step.kernel.0 as usize] else { panic!("no Winograd") };
+        let Descriptor::Winograd(kernel) = &mut p.kernels[step.kernel.0 as usize] else {
+            panic!("no Winograd")
+        };
         let PackFormat::Winograd(format) = &mut p.packs[pack.0 as usize].format else { panic!("no U") };
         let Args::Winograd(args) = &mut step.args else { panic!("no arguments of Winograd") };
         change(kernel, args, format);
@@ -192,7 +194,11 @@ fn winograd_packs() {
     let weights = |p: &Plan, winograd: bool| {
         let step = p.steps.iter().find(|s| {
             let kernel = p.kernel(s.kernel);
-            if winograd { matches!(kernel, Descriptor::Winograd(_)) } else { matches!(kernel, Descriptor::Contract(_)) }
+            if winograd {
+                matches!(kernel, Descriptor::Winograd(_))
+            } else {
+                matches!(kernel, Descriptor::Contract(_))
+            }
         });
         step.expect("a convolution").pointers[2]
     };

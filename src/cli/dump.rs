@@ -198,12 +198,7 @@ fn compiler<'m>(args: &Args, model: &'m Model) -> Result<rectify::Compiler<'m>, 
 }
 
 /// The graph with what a profile says of its nodes and of it as a whole.
-fn show(
-    graph: &Graph,
-    format: Option<Format>,
-    notes: &BTreeMap<NodeId, Annotation>,
-    remark: &str,
-) -> String {
+fn show(graph: &Graph, format: Option<Format>, notes: &BTreeMap<NodeId, Annotation>, remark: &str) -> String {
     match format.unwrap_or(Format::Text) {
         Format::Text => with_remarks(graph, notes),
         Format::Json => to_json(graph) + "\n",

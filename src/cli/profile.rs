@@ -38,7 +38,11 @@ mod tests {
     fn a_disturbed_run_does_not_move_medians() {
         let mut walls = [[5, 1], [900, 2], [7, 3]].into_iter();
         let times = step_medians(3, || {
-            let step = |wall_nanos: u64| StepTime { calls: 1, wall_nanos: wall_nanos * 1_000_000, ..StepTime::default() };
+            let step = |wall_nanos: u64| StepTime {
+                calls: 1,
+                wall_nanos: wall_nanos * 1_000_000,
+                ..StepTime::default()
+            };
             Ok(walls.next().expect("three runs").map(step).to_vec())
         });
         assert_eq!(times.ok(), Some(vec![7.0, 2.0]));

@@ -11,11 +11,9 @@ use rectify_ir::target::Target;
 
 pub fn generate(kernel: &Window, target: &Target) -> Function {
     let shape = kernel.shape();
-    frame::generate(target, &shape, &kernel.epilogue, &|builder, task, height| {
-        match kernel.row {
-            Some(row) => reduce_runs(builder, &shape, kernel.op, row, task, height),
-            None => reduce(builder, &shape, kernel.op, task, height),
-        }
+    frame::generate(target, &shape, &kernel.epilogue, &|builder, task, height| match kernel.row {
+        Some(row) => reduce_runs(builder, &shape, kernel.op, row, task, height),
+        None => reduce(builder, &shape, kernel.op, task, height),
     })
 }
 

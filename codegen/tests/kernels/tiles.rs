@@ -3,8 +3,8 @@
 use crate::common::{Call, Random, UNTOUCHED, assert_close, run_everywhere};
 use rectify_ir::kernel::tiles::TileShape;
 use rectify_ir::kernel::{
-    Binary, ChannelPack, Contract, Descriptor, Operand, PackFormat, Program, Reg, SourceOrder, Step,
-    Span, StepArgs, Store, Stream, TaskOrder, Tile, TileArgs, Unary, WeightPack, Window, WindowOp, WindowRow,
+    Binary, ChannelPack, Contract, Descriptor, Operand, PackFormat, Program, Reg, SourceOrder, Span, Step,
+    StepArgs, Store, Stream, TaskOrder, Tile, TileArgs, Unary, WeightPack, Window, WindowOp, WindowRow,
 };
 
 /// A random problem and all that the naive loops need.

@@ -73,9 +73,15 @@ impl Window {
             require!((2..=8).contains(&row.outputs) && outputs <= 16, "runs of {} outputs", row.outputs);
             require!((1..=7).contains(&row.taps), "rows of {} taps", row.taps);
             let near = 1..=8;
-            require!(near.contains(&row.stride) && near.contains(&row.dilation), "a step beyond 8 in {row:?}");
+            require!(
+                near.contains(&row.stride) && near.contains(&row.dilation),
+                "a step beyond 8 in {row:?}"
+            );
             let streams = self.operands.iter().any(|operand| operand.is_stream());
-            require!(self.store == Store::Vector && !streams, "runs of outputs with streams or without blocks");
+            require!(
+                self.store == Store::Vector && !streams,
+                "runs of outputs with streams or without blocks"
+            );
         }
         self.shape().validate(&self.epilogue)
     }

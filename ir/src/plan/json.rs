@@ -53,7 +53,12 @@ mod tests {
         for found in [0, VERSION - 1, VERSION + 1] {
             let text = format!("{{\"version\": {found}, \"model\": \"m\"}}");
             let said = Plan::from_json(&text).expect_err("another version").to_string();
-            assert_eq!(said, format!("a plan of version {found}; this program reads version 2: make it anew from its model"));
+            assert_eq!(
+                said,
+                format!(
+                    "a plan of version {found}; this program reads version 2: make it anew from its model"
+                )
+            );
         }
         let said = Plan::from_json("{}").expect_err("no version").to_string();
         assert!(said.starts_with("not a plan: missing field `version`"), "{said}");

@@ -6,7 +6,7 @@
 
 use super::contract::{Family, TileCall};
 use super::{ConvPolicy, Lower};
-use rectify_ir::kernel::Tile;
+use rectify_ir::kernel::{Store, Tile};
 use rectify_ir::plan::{Algorithm, Candidate};
 use rectify_ir::target::Target;
 
@@ -17,9 +17,13 @@ const MULTIPLY_ADDS: f64 = 2.0;
 /// Share of the peak that the products of a contraction reach.
 pub(super) const DIRECT_SHARE: f64 = 0.97;
 /// Bytes of weights a cycle from beyond the second level of cache, which hide behind products.
-const WEIGHT_BYTES: f64 = 8.0;
+const WEIGHT_BYTES: f64 = 10.0;
 /// Cycles for each byte that is packed: a gain must pay for its memory and for packing.
 pub(super) const KEPT_CYCLES: f64 = 0.03;
+/// Cycles to store a pixel lane by lane, and each of its lanes; of a dot kernel, whose sums are in memory already.
+const STRIDED_CYCLES: f64 = 28.0;
+const LANE_CYCLES: f64 = 4.0;
+const DOT_STRIDED_CYCLES: f64 = 12.0;
 /// Cycles to fold the lanes of a sum.
 const FOLD_CYCLES: f64 = 12.0;
 
@@ -51,17 +55,19 @@ impl Lower<'_> {
         let view = &call.output.view;
         let pixels: i64 = call.output.pixel_axes().map(|axis| view.axes[axis].size).product();
         let (steps, outs) = (call.steps.len() as i64, call.output.channels());
-        let cycles = match dot {
-            true => self.dot_cycles(pixels, steps, outs, tile),
-            false => self.direct_cycles(pixels, steps * inner, outs, tile),
+        let strided = matches!(call.output.store(self.lanes), Some((Store::Strided, _)));
+        let (products, store) = match dot {
+            true => (self.dot_cycles(pixels, steps, outs, tile), DOT_STRIDED_CYCLES),
+            false => (self.direct_cycles(pixels, steps * inner, outs, tile), strided_cycles(outs)),
         };
-        call.output.groups as f64 * cycles
+        call.output.groups as f64 * (products + if strided { pixels as f64 * store } else { 0.0 })
     }
 
     pub(super) fn direct_cycles(&self, pixels: i64, depth: i64, outs: i64, tile: Tile) -> f64 {
         let width = i64::from(tile.vectors) * self.lanes;
         let outs = over(outs, width) * width;
-        let products = (pixels * depth * outs / self.lanes) as f64 / multiply_adds(self.target) / DIRECT_SHARE;
+        let products =
+            (pixels * depth * outs / self.lanes) as f64 / multiply_adds(self.target) / DIRECT_SHARE;
         products.max((4 * depth * outs) as f64 / WEIGHT_BYTES)
     }
 
@@ -73,6 +79,11 @@ impl Lower<'_> {
         let fold = outs as f64 * FOLD_CYCLES * self.lanes as f64 / 16.0;
         pixels as f64 * (steps as f64 * products.max(loads) / DIRECT_SHARE + fold)
     }
+}
+
+/// Cycles to store a pixel's channels one by one.
+pub(super) fn strided_cycles(channels: i64) -> f64 {
+    STRIDED_CYCLES + channels as f64 * LANE_CYCLES
 }
 
 impl ConvPolicy {

@@ -377,14 +377,9 @@ impl Lower<'_> {
         let between = steps.get(1)? - steps[0];
         let dilation = vectors(between)?;
         let taps = 1 + steps.windows(2).take_while(|w| w[1] - w[0] == between).count();
-        let even = |row: &[i64]| {
-            row.len() == taps && row.windows(2).all(|w| w[1] - w[0] == between)
-        };
-        let (outputs, pixels) = steps
-            .chunks(taps)
-            .all(even)
-            .then(|| Window::runs(self.target, width, taps))
-            .flatten()?;
+        let even = |row: &[i64]| row.len() == taps && row.windows(2).all(|w| w[1] - w[0] == between);
+        let (outputs, pixels) =
+            steps.chunks(taps).all(even).then(|| Window::runs(self.target, width, taps)).flatten()?;
         let row = WindowRow { outputs, taps: taps as u8, stride, dilation };
         Some(Runs { row, pixels: i64::from(pixels) })
     }
@@ -466,9 +461,13 @@ impl Work {
             let wanted = (ENOUGH_TASKS + self.channel_groups - 1) / self.channel_groups;
             strip = strip.min((self.pixels / wanted).max(by_flops(LEAST_FLOPS)));
         }
+        if !self.weights {
+            // Nothing is read again, and a thread finds most of its pixels where it wrote them in the step before.
+            strip = strip.min(over(self.pixels, 2).max(4 * self.tile));
+        }
         // Whole tiles, of which so many that a few threads have equal shares.
         let tiles = over(strip, self.tile).max(1);
-        let least = over(by_flops(LEAST_FLOPS), self.tile).clamp(1, tiles);
+        let least = over(LEAST_FLOPS / flops, self.tile).clamp(1, tiles);
         let candidates = (least.max(tiles / 2)..=tiles).rev().take(STRIPS_TRIED).map(|tiles| {
             let strip = (tiles * self.tile).min(self.pixels);
             (strip, self.order(strip, l2_bytes))

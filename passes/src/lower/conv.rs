@@ -1,5 +1,6 @@
 //! Convolutions: direct contraction over taps and channel blocks; depthwise ones as windows.
 
+use super::algorithms::over;
 use super::contract::{Bias, Family, TileCall};
 use super::demand::{Fill, conv_windows, demand, is_depthwise};
 use super::layout::sizes;
@@ -82,10 +83,11 @@ impl Lower<'_> {
             multiply_adds: products as u64,
             candidates: vec![],
         };
-        let dot = self.dot_tile(a, &x, &channels, weights).map(|tile| TileCall {
+        let dot = self.dot_tile(a, &x, weights).map(|tile| TileCall {
             family: Family::Contract { tile, inner: weight[0], dot: true },
             output: image_output(&out, 1, self.lanes),
             input_group: 0,
+            steps: whole_blocks(&x, self.lanes).flat_map(|c| taps.iter().map(move |t| c + t)).collect(),
             ..call.clone()
         });
         let others: Vec<_> = dot.iter().map(|dot| (Algorithm::Dot, self.contract_cycles(dot))).collect();
@@ -127,10 +129,9 @@ impl Lower<'_> {
     }
 
     /// The tile of a dot kernel, where lanes of input channels can be taken.
-    fn dot_tile(&self, a: &ConvAttrs, x: &View, channels: &Channels, weights: Value) -> Option<Tile> {
+    fn dot_tile(&self, a: &ConvAttrs, x: &View, weights: Value) -> Option<Tile> {
         let outs = sizes(self.graph, weights)[0];
-        let blocks = self.is_blocked(x) && channels.inner == self.lanes;
-        if !blocks || a.groups != 1 || outs >= self.lanes || !self.layout.is_param(weights) {
+        if !self.is_blocked(x) || a.groups != 1 || outs >= self.lanes || !self.layout.is_param(weights) {
             return None;
         }
         Tile::choose_dot(self.target, outs)
@@ -215,6 +216,12 @@ pub(super) fn spatial_strides(x: &View) -> Vec<i64> {
 /// An image tensor as the result of a tile kernel.
 pub(super) fn image_output(view: &View, groups: i64, width: i64) -> TileOutput {
     TileOutput { view: view.clone(), channel: 1, group_axis: None, groups, width, part: None }
+}
+
+/// Offsets of all blocks of channels, the last of which may have lanes of zeros.
+fn whole_blocks(x: &View, lanes: i64) -> impl Iterator<Item = i64> + use<> {
+    let (count, block) = (over(x.axes[1].size, lanes), block_stride(&x.axes[1]));
+    (0..count).map(move |i| i * block)
 }
 
 /// Bytes between blocks of channels.

@@ -6,6 +6,7 @@
 //! are computed at once, `[pixel][place][channel]`, and a nest puts the elements where they belong. No product with zero
 //! is added, so infinities stay where they are.
 
+use super::algorithms::strided_cycles;
 use super::contract::{Bias, Family, TileCall};
 use super::conv::{Channels, image_output, spatial_strides};
 use super::demand::transpose_sectors;
@@ -20,8 +21,6 @@ use rectify_ir::kernel::{Binary, PackFormat, Step, SumPack};
 use rectify_ir::op::ConvTransposeAttrs;
 use rectify_ir::plan::{Algorithm, Candidate};
 
-/// Cycles to store an element of a sector, one by one with a stride.
-const SCATTER_CYCLES: f64 = 2.0;
 /// Cycles to put an element where it belongs.
 const PLACE_CYCLES: f64 = 2.0;
 
@@ -106,10 +105,11 @@ impl Lower<'_> {
         let all = places * outs;
         let tile = self.tile(pixels, all);
         let depth = ins * kernel / places;
-        let elements = (batch * axes.iter().map(|axis| axis.elements.len() as i64).product::<i64>() * outs) as f64;
+        let elements =
+            (batch * axes.iter().map(|axis| axis.elements.len() as i64).product::<i64>() * outs) as f64;
         let sectors = places as f64 * self.direct_cycles(pixels, depth, outs, self.tile(pixels, outs));
         let candidates = self.compare(&[
-            (Algorithm::Direct, sectors + elements * SCATTER_CYCLES),
+            (Algorithm::Direct, sectors + elements / outs as f64 * strided_cycles(outs)),
             (Algorithm::Folded, self.direct_cycles(pixels, depth, all, tile) + elements * PLACE_CYCLES),
         ]);
         if candidates[0].algorithm == Algorithm::Direct {

@@ -14,6 +14,11 @@ use rectify_ir::graph::NodeId;
 use rectify_ir::kernel::Tile;
 use rectify_ir::plan::Candidate;
 
+/// Bytes a cycle of several rows at once, and without prefetching, which kernels of four lanes do not have.
+const ROW_BYTES: f64 = 8.5;
+const PLAIN_ROW_BYTES: f64 = 5.5;
+/// Cycles to begin and end a row of weights.
+const ROW_CYCLES: f64 = 75.0;
 /// Rows that are read at once: enough to keep several lines on their way, few enough for the CPU to foresee each.
 const ROWS: u8 = 8;
 
@@ -25,7 +30,11 @@ impl Lower<'_> {
         let single = out.axes.len() == 2 && out.axes[0].size == 1 && out.axes[1].stride() == Some(4);
         let fits = single && features % self.lanes == 0 && self.layout.is_param(weights);
         let tile = Tile { pixels: ROWS, vectors: 1 };
-        fits.then(|| self.dot_cycles(outs, features / self.lanes, 1, tile))
+        let rate = if self.lanes > 4 { ROW_BYTES } else { PLAIN_ROW_BYTES };
+        let memory = (4 * outs * features) as f64 / rate;
+        fits.then(|| {
+            self.dot_cycles(outs, features / self.lanes, 1, tile).max(memory) + outs as f64 * ROW_CYCLES
+        })
     }
 
     /// Lowers such a dense layer.

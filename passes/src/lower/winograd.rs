@@ -1,9 +1,7 @@
 //! The choice between direct convolution and Winograd's minimal filtering, and calls of the latter.
 //!
-//! Estimates are of products at a share of the multiply-add peak, transforms, and the weights' way from memory. The
-//! constants are fitted to the layers of `benches/kernels.rs` at x86-64-v3 and v4 on a Zen 5 core at 4.2 GHz: direct convolutions of 14x14 and more
-//! take 0.98 to 1.1 times the estimate, F2 0.85 to 1.2 and F4 0.95 to 1.35 times, more where 32 channels or fewer leave
-//! the transforms the larger part. No choice there is more than 1.15 times slower than the best.
+//! Estimates are of products at a share of the multiply-add peak, transforms, and the weights' way from memory, fitted to
+//! the layers of `benches/kernels.rs` at x86-64-v3 and v4 on a Zen 5 core at 4.2 GHz.
 
 use super::algorithms::{KEPT_CYCLES, multiply_adds, over};
 use super::contract::{TileCall, TileProgram};
@@ -20,15 +18,15 @@ use rectify_ir::plan::{Algorithm, Args, Candidate};
 use rectify_ir::target::Target;
 
 /// Share of the peak that the products reach.
-const WINOGRAD_SHARE: f64 = 0.82;
+const WINOGRAD_SHARE: f64 = 0.86;
 /// Cycles of a transform for each vector of a tile: loads, stores and arithmetic, there and back to the scratch.
-const INPUT_CYCLES: f64 = 5.0;
-const OUTPUT_CYCLES: f64 = 7.0;
+const INPUT_CYCLES: f64 = 4.0;
+const OUTPUT_CYCLES: f64 = 5.0;
 /// Cycles to find the place of a tile, twice, and to treat its edges.
-const TILE_CYCLES: f64 = 700.0;
+const TILE_CYCLES: f64 = 400.0;
 /// Bytes of U a cycle from beyond the second level of cache. Direct convolutions hide weights behind their products; of
-/// U, with fewer products for each byte, about half is waited for.
-const U_BYTES: f64 = 16.0;
+/// U, with fewer products for each byte, about a third is waited for.
+const U_BYTES: f64 = 24.0;
 /// Cycles for each vector of U that is made in every run.
 const MADE_CYCLES: f64 = 24.0;
 
@@ -216,12 +214,7 @@ impl Lower<'_> {
     }
 
     /// The sizes of each call, if minimal filtering computes such ones.
-    fn winograd_problem(
-        &self,
-        filter: &Filter,
-        x: &View,
-        calls: &[(&TileCall, Picked)],
-    ) -> Option<Problem> {
+    fn winograd_problem(&self, filter: &Filter, x: &View, calls: &[(&TileCall, Picked)]) -> Option<Problem> {
         let (call, picked) = calls.first()?;
         let computed = !self.layout.is_param(filter.weights);
         let writes_blocks =

@@ -59,8 +59,11 @@ impl Card {
     fn size(&self) -> (f64, f64) {
         let heading = self.heading.chars().count() as f64 * BOLD_CHARACTER * 1.05;
         let label = self.label.chars().count() as f64 * CHARACTER + 8.0;
-        let note =
-            self.annotation.iter().map(|a| a.text.chars().count() as f64 * BOLD_CHARACTER).fold(0.0, f64::max);
+        let note = self
+            .annotation
+            .iter()
+            .map(|a| a.text.chars().count() as f64 * BOLD_CHARACTER)
+            .fold(0.0, f64::max);
         let body = self.lines.iter().map(|l| l.chars().count() as f64 * CHARACTER).fold(note, f64::max);
         let rows = 1 + self.lines.len() + usize::from(self.annotation.is_some());
         ((heading + label).max(body).max(64.0) + 22.0, rows as f64 * LINE + 9.0)
