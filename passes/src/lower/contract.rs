@@ -467,7 +467,8 @@ impl Work {
         }
         // Whole tiles, of which so many that a few threads have equal shares.
         let tiles = over(strip, self.tile).max(1);
-        let least = over(LEAST_FLOPS / flops, self.tile).clamp(1, tiles);
+        let even = over(over(self.pixels, over(self.pixels, strip)), self.tile);
+        let least = over(LEAST_FLOPS / flops, self.tile).min(even).clamp(1, tiles);
         let candidates = (least.max(tiles / 2)..=tiles).rev().take(STRIPS_TRIED).map(|tiles| {
             let strip = (tiles * self.tile).min(self.pixels);
             (strip, self.order(strip, l2_bytes))
