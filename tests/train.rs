@@ -118,6 +118,11 @@ fn networks_of_all_kinds_train() {
          let b = x |> conv(3, kernel: 5, pad: 2, groups: 1) as b |> prelu as b
          concat(a, b, x) |> conv(17, kernel: 3, stride: 2, pad: 1) as c |> prelu as c |> flatten
            |> layer_norm as n |> dense(5) as head",
+        "x |> pad(pads: [0, 0, 1, 2, 0, 0, 1, 2], mode: wrap) |> conv(6, kernel: 3) as a |> prelu as a
+           |> resize(scale: 2, mode: linear) |> conv(7, kernel: 3, stride: 2) as b |> prelu as b
+           |> resize(size: [5, 3], mode: cubic) |> resize(scale: 2) |> flatten |> dense(5) as head",
+        "let a = x |> conv(3, kernel: 1) as a
+         gather_elements(a, cast(x * 4, to: i64), axis: 2) |> cumsum(axis: 3) |> flatten |> dense(5) as head",
         "x |> flatten |> dense(33) as a |> prelu as a |> dropout(0) |> dense(17) as b |> gelu |> dense(5) as head",
     ] {
         let text = format!("model net(x: f32[N, 3, 9, 7]) -> (y: f32[N, 5]) {{\n{body}\n}}");

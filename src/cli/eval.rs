@@ -5,10 +5,10 @@ use super::args::ModelArgs;
 use super::failure::{Failure, note};
 use super::progress::Progress;
 use clap::ValueEnum;
-use rectify::Model;
 use rectify::data::sets::{Dataset, Normalise, Sets, Spec};
-use rectify::evaluate::{Evaluator, Views, normalisation};
+use rectify::evaluate::{Evaluator, Regression, Views, normalisation};
 use rectify::train::Score;
+use rectify::{Compiler, Model};
 use serde_json::json;
 use std::io::Write;
 use std::path::Path;
@@ -88,8 +88,7 @@ pub fn run(args: &Args) -> Outcome {
     eval.check()?;
     let progress = Progress::spinner("reading the data and compiling");
     let sets = spec.load()?;
-    let shape = sets.train.shape();
-    let mut evaluator = Evaluator::new(eval.views(&opened.model, shape), shape);
+    let mut evaluator = Judge::new(eval, &opened.model, &sets)?;
     evaluator.add(&compiler, eval.normaliser(model_args.weights.as_deref(), &sets)?)?;
     for member in &eval.member {
         let (model, weights) = match member.split_once(',') {
@@ -110,7 +109,7 @@ pub fn run(args: &Args) -> Outcome {
     };
     drop(progress);
     let start = Instant::now();
-    let score = measure(&mut evaluator, &set, eval.batch as usize)?;
+    let score = evaluator.score(&set, eval.batch as usize)?;
     let seconds = start.elapsed().as_secs_f64();
     let members = evaluator.members();
     let text = if eval.json {
@@ -121,13 +120,50 @@ pub fn run(args: &Args) -> Outcome {
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-fn measure(evaluator: &mut Evaluator, set: &Dataset, batch: usize) -> Result<Score, Failure> {
-    let progress = Progress::bar("evaluating", set.len() as u64);
-    let mut before = 0;
-    Ok(evaluator.score(set, batch, &mut |done| {
-        progress.advance(done - before);
-        before = done;
-    })?)
+/// Of classes or of values, by the data.
+enum Judge {
+    Classes(Evaluator),
+    Values(Regression),
+}
+
+impl Judge {
+    fn new(eval: &EvalArgs, model: &Model, sets: &Sets) -> Result<Judge, Failure> {
+        let shape = sets.train.shape();
+        if sets.train.value_shape().is_none() {
+            return Ok(Judge::Classes(Evaluator::new(eval.views(model, shape), shape)));
+        }
+        if eval.views != ViewName::Single {
+            return Err(Failure::usage("values are predicted of whole samples: there is one view of each"));
+        }
+        Ok(Judge::Values(Regression::new(&sets.train)?))
+    }
+
+    fn add(&mut self, compiler: &Compiler<'_>, normalise: Option<Normalise>) -> Result<(), Failure> {
+        Ok(match self {
+            Judge::Classes(evaluator) => evaluator.add(compiler, normalise)?,
+            Judge::Values(regression) => regression.add(compiler, normalise)?,
+        })
+    }
+
+    fn members(&self) -> usize {
+        match self {
+            Judge::Classes(evaluator) => evaluator.members(),
+            Judge::Values(regression) => regression.members(),
+        }
+    }
+
+    fn score(&mut self, set: &Dataset, batch: usize) -> Result<Score, Failure> {
+        let progress = Progress::bar("evaluating", set.len() as u64);
+        let mut before = 0;
+        let mut watch = |done| {
+            progress.advance(done - before);
+            before = done;
+        };
+        Ok(match self {
+            Judge::Classes(evaluator) => evaluator.score(set, batch, &mut watch)?,
+            Judge::Values(regression) => regression.score(set, batch, &mut watch)?,
+        })
+    }
 }
 
 impl EvalArgs {
@@ -179,18 +215,33 @@ impl EvalArgs {
 
 fn human(score: &Score, members: usize, seconds: f64) -> String {
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    if let Some((square, absolute)) = score.deviations() {
+        let models = if members > 1 { format!(", {members} models together") } else { String::new() };
+        return format!(
+            "error     {:.5} root mean square, {absolute:.5} mean absolute, on {} samples{models}\n\
+             loss      {square:.4e}\npsnr      {:.2} dB for values of 0 to 1\ntime      {seconds:.1} s\n",
+            square.sqrt(),
+            score.rows,
+            -10.0 * square.log10(),
+        );
+    }
     let models = if members > 1 { format!(" of {members} models together") } else { String::new() };
     format!(
         "accuracy  {}{models} on {} images\nerror     {} top-1, {} top-5\nloss      {:.4}\ntime      {seconds:.1} s\n",
         percent(1.0 - score.error()),
         score.rows,
         percent(score.error()),
-        percent(score.top5_error()),
+        percent(score.top5_error().unwrap_or(f64::NAN)),
         score.loss(),
     )
 }
 
 fn as_json(score: &Score, members: usize, seconds: f64) -> serde_json::Value {
+    if let Some((square, absolute)) = score.deviations() {
+        return json!({
+            "images": score.rows, "models": members, "mean_square": square, "mean_absolute": absolute, "seconds": seconds,
+        });
+    }
     json!({
         "images": score.rows,
         "models": members,

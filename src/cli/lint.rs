@@ -9,7 +9,7 @@ use super::{ErrorFormat, Outcome};
 use clap::ValueEnum;
 use rectify::diag::Severity;
 use rectify::init::{Dist, Fan, Form, Init, Scheme};
-use rectify::lint::{BatchNorm, Layer, Lint, Options, svg};
+use rectify::lint::{BatchNorm, Layer, Lint, Measured, Options, svg};
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
@@ -87,6 +87,9 @@ pub fn run(args: &Args, format: ErrorFormat) -> Outcome {
         note(&format!("wrote {}", file.display()));
     }
     for report in &reports {
+        if let Some(refused) = &report.refused {
+            note(&format!("gradients are not measured: {refused}"));
+        }
         for warning in &report.warnings {
             let message =
                 if reports.len() > 1 { format!("{}: {warning}", report.scheme) } else { warning.to_string() };
@@ -102,28 +105,9 @@ fn human(reports: &[Lint]) -> String {
         if reports.len() > 1 {
             text.push_str(&format!("{}\n", report.scheme));
         }
-        let mut table = Table::new(&[
-            "layer",
-            "op",
-            "shape",
-            ">fan",
-            ">gain",
-            ">predicted",
-            ">measured",
-            ">±",
-            ">ratio",
-            ">spread",
-            ">growth",
-            ">gradient",
-        ]);
-        let mut before = None;
-        for layer in &report.layers {
-            let rms = layer.predicted.as_ref().map(|p| p.rms);
-            let growth = rms.zip(before).map(|(now, before): (f64, f64)| now / before);
-            before = rms.or(before);
-            table.row(row(layer, rms, growth));
-        }
-        text.push_str(&table.render());
+        text.push_str(&signals(report).render());
+        text.push('\n');
+        text.push_str(&gradients(report).render());
         if report.draws > 0 {
             text.push_str(&format!("measured on {} draws of the weights\n", report.draws));
         }
@@ -131,24 +115,103 @@ fn human(reports: &[Lint]) -> String {
     text
 }
 
-fn row(layer: &Layer, rms: Option<f64>, growth: Option<f64>) -> [String; 12] {
-    let or = |v: Option<String>| v.unwrap_or_default();
-    let init = layer.init.as_ref();
-    let measured = layer.measured.as_ref();
+fn signals(report: &Lint) -> Table {
+    let mut table = Table::new(&[
+        "signals",
+        "op",
+        "shape",
+        ">fan",
+        ">gain",
+        ">predicted",
+        ">measured",
+        ">±",
+        ">ratio",
+        ">spread",
+        ">growth",
+    ]);
+    let mut before = None;
+    for layer in &report.layers {
+        let predicted = layer.predicted.as_ref().map(|p| p.rms);
+        let init = layer.init.as_ref();
+        let [rms, measured, interval, ratio, spread] = compared(predicted, layer.measured.as_ref());
+        table.row([
+            layer.name.clone(),
+            layer.op.to_owned(),
+            format!("{:?}", layer.shape),
+            text(init.and_then(|i| i.fan.as_ref()).map(|f| f.value.to_string())),
+            text(init.and_then(|i| i.gain.as_ref()).map(|g| format!("{:.3}", g.value))),
+            rms,
+            measured,
+            interval,
+            ratio,
+            spread,
+            text(growth(predicted, &mut before)),
+        ]);
+    }
+    table
+}
+
+/// In the order in which gradients go, from the outputs back.
+fn gradients(report: &Lint) -> Table {
+    let mut table = Table::new(&[
+        "gradients",
+        "op",
+        ">predicted",
+        ">measured",
+        ">±",
+        ">ratio",
+        ">spread",
+        ">growth",
+        ">weight: predicted",
+        ">measured",
+        ">±",
+        ">ratio",
+    ]);
+    let mut before = None;
+    for layer in report.layers.iter().rev() {
+        let predicted = layer.predicted.as_ref().and_then(|p| p.gradient);
+        let [rms, measured, interval, ratio, spread] = compared(predicted, layer.measured_gradient.as_ref());
+        let [weight, weight_measured, weight_interval, weight_ratio, _] =
+            compared(layer.predicted_weight, layer.measured_weight.as_ref());
+        table.row([
+            layer.name.clone(),
+            layer.op.to_owned(),
+            rms,
+            measured,
+            interval,
+            ratio,
+            spread,
+            text(growth(predicted, &mut before)),
+            weight,
+            weight_measured,
+            weight_interval,
+            weight_ratio,
+        ]);
+    }
+    table
+}
+
+/// Predicted, measured, half the interval, measured by predicted, and the spread of a draw.
+fn compared(predicted: Option<f64>, measured: Option<&Measured>) -> [String; 5] {
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     [
-        layer.name.clone(),
-        layer.op.to_owned(),
-        format!("{:?}", layer.shape),
-        or(init.and_then(|i| i.fan.as_ref()).map(|f| f.value.to_string())),
-        or(init.and_then(|i| i.gain.as_ref()).map(|g| format!("{:.3}", g.value))),
-        or(rms.map(number)),
-        or(measured.map(|m| number(m.rms))),
-        or(measured.map(|m| format!("{:.1} %", 50.0 * (m.high - m.low) / m.rms))),
-        or(measured.zip(rms).map(|(m, rms)| format!("{:.3}", m.rms / rms))),
-        or(measured.map(|m| format!("{:.1} %", 100.0 * m.spread))),
-        or(growth.map(|g| format!("{g:.3}"))),
-        or(layer.predicted.as_ref().and_then(|p| p.gradient).map(number)),
+        text(predicted.map(number)),
+        text(measured.map(|m| number(m.rms))),
+        text(measured.map(|m| percent((m.high - m.low) / m.rms / 2.0))),
+        text(measured.zip(predicted).map(|(m, p)| format!("{:.3}", m.rms / p))),
+        text(measured.map(|m| percent(m.spread))),
     ]
+}
+
+/// By which factor a size differs from that of the row before.
+fn growth(now: Option<f64>, before: &mut Option<f64>) -> Option<String> {
+    let growth = now.zip(*before).map(|(now, before)| format!("{:.3}", now / before));
+    *before = now.or(*before);
+    growth
+}
+
+fn text(cell: Option<String>) -> String {
+    cell.unwrap_or_default()
 }
 
 fn number(v: f64) -> String {
@@ -156,6 +219,9 @@ fn number(v: f64) -> String {
 }
 
 fn as_json(reports: &[Lint]) -> serde_json::Value {
+    let measured = |m: Option<&Measured>| {
+        m.map(|m| json!({ "rms": m.rms, "low": m.low, "high": m.high, "spread": m.spread }))
+    };
     let layer = |l: &Layer| {
         json!({
             "name": l.name, "op": l.op, "shape": l.shape,
@@ -164,15 +230,16 @@ fn as_json(reports: &[Lint]) -> serde_json::Value {
             "std": l.init.as_ref().and_then(|i| i.std),
             "predicted": l.predicted.as_ref().map(|p| json!({
                 "rms": p.rms, "mean": p.mean, "least": p.least, "greatest": p.greatest, "gradient": p.gradient,
+                "weight_gradient": l.predicted_weight,
             })),
-            "measured": l.measured.as_ref().map(|m| json!({
-                "rms": m.rms, "low": m.low, "high": m.high, "spread": m.spread,
-            })),
+            "measured": measured(l.measured.as_ref()),
+            "measured_gradient": measured(l.measured_gradient.as_ref()),
+            "measured_weight_gradient": measured(l.measured_weight.as_ref()),
         })
     };
     let report = |r: &Lint| {
         json!({
-            "scheme": r.scheme, "draws": r.draws, "layers": r.layers.iter().map(layer).collect::<Vec<_>>(),
+            "scheme": r.scheme, "draws": r.draws, "refused": r.refused, "layers": r.layers.iter().map(layer).collect::<Vec<_>>(),
             "warnings": r.warnings.iter().map(|w| json!({ "message": w.to_string(), "help": w.help() })).collect::<Vec<_>>(),
         })
     };

@@ -94,9 +94,12 @@ struct MethodArgs {
     /// Let slopes, biases and parameters of normalisations decay too
     #[arg(long)]
     decay_all: bool,
-    /// Share of the label's weight that is spread over all classes
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    smoothing: f64,
+    /// What is minimised: cross-entropy of classes, or the mean squared (mse) or absolute (l1) error of values
+    #[arg(long, value_enum, default_value_t = LossName::CrossEntropy)]
+    loss: LossName,
+    /// Share of the label's weight that is spread over all classes [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    smoothing: Option<f64>,
     /// Scale gradients down to this norm over all of them
     #[arg(long, value_name = "NORM")]
     clip: Option<f64>,
@@ -130,6 +133,13 @@ enum OptimiserName {
     Momentum,
     Caffe,
     Adamw,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LossName {
+    CrossEntropy,
+    Mse,
+    L1,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -167,12 +177,15 @@ pub fn run(args: &Args) -> Outcome {
             progress.advance(1);
         }
         Event::Evaluating { images } => progress.say(&format!("evaluating on {images} images")),
-        Event::Record(Record::Epoch(record)) => progress.print(&epoch_line(record)),
+        Event::Record(Record::Epoch(record)) => progress.print(&epoch_line(args.method.loss, record)),
         Event::Record(_) => {}
     })?;
     drop(progress);
-    let text =
-        if args.run.json { format!("{}\n", as_json(&summary, &folder)) } else { human(&summary, &folder) };
+    let text = if args.run.json {
+        format!("{}\n", as_json(&summary, &folder))
+    } else {
+        human(args.method.loss, &summary, &folder)
+    };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
@@ -212,6 +225,9 @@ impl MethodArgs {
                 self.optimiser.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
             return Err(Failure::usage(format!("{option} does nothing with --optimiser {name}")));
         }
+        if self.smoothing.is_some() && self.loss != LossName::CrossEntropy {
+            return Err(Failure::usage("--smoothing does nothing with this loss: values have no labels"));
+        }
         let (momentum, decay) =
             (self.momentum.unwrap_or(0.9), self.decay.unwrap_or(if adamw { 0.01 } else { 5e-4 }));
         let optimiser = match self.optimiser {
@@ -223,7 +239,11 @@ impl MethodArgs {
             }
         };
         Ok(Method {
-            loss: Loss::CrossEntropy { smoothing: self.smoothing },
+            loss: match self.loss {
+                LossName::CrossEntropy => Loss::CrossEntropy { smoothing: self.smoothing.unwrap_or(0.0) },
+                LossName::Mse => Loss::SquaredError,
+                LossName::L1 => Loss::AbsoluteError,
+            },
             optimiser,
             clip: self.clip,
             decay_all: self.decay_all,
@@ -261,9 +281,19 @@ fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
 }
 
-fn epoch_line(record: &EpochRecord) -> String {
+impl LossName {
+    /// An error as people read it: a share of images, or a number in the unit of the values.
+    fn error(self, error: f64) -> String {
+        match self {
+            LossName::CrossEntropy => percent(error),
+            LossName::Mse | LossName::L1 => format!("{error:.5}"),
+        }
+    }
+}
+
+fn epoch_line(loss: LossName, record: &EpochRecord) -> String {
     let of = |what: &str, q: Option<Quality>| {
-        q.map(|q| format!("  {what} loss {:.4} error {}", q.loss, percent(q.error))).unwrap_or_default()
+        q.map(|q| format!("  {what} loss {:.4} error {}", q.loss, loss.error(q.error))).unwrap_or_default()
     };
     format!(
         "epoch {:>3}{}{}{}  {:.1} s",
@@ -275,20 +305,32 @@ fn epoch_line(record: &EpochRecord) -> String {
     )
 }
 
-fn human(summary: &Summary, folder: &Path) -> String {
+fn human(loss: LossName, summary: &Summary, folder: &Path) -> String {
     let mut text = String::new();
     if let Some(best) = summary.best {
-        text +=
-            &format!("best    epoch {}: error {}, loss {:.4}\n", best.epoch, percent(best.error), best.loss);
+        text += &format!(
+            "best    epoch {}: error {}, loss {:.4}\n",
+            best.epoch,
+            loss.error(best.error),
+            best.loss
+        );
     }
     if let Some(test) = summary.test {
-        text += &format!(
-            "test    accuracy {} on {} images (top-5 error {}, loss {:.4})\n",
-            percent(1.0 - test.error()),
-            test.rows,
-            percent(test.top5_error()),
-            test.loss()
-        );
+        text += &match test.top5_error() {
+            Some(top5) => format!(
+                "test    accuracy {} on {} images (top-5 error {}, loss {:.4})\n",
+                percent(1.0 - test.error()),
+                test.rows,
+                percent(top5),
+                test.loss()
+            ),
+            None => format!(
+                "test    error {} on {} samples (loss {:.4})\n",
+                loss.error(test.error()),
+                test.rows,
+                test.loss()
+            ),
+        };
     }
     text += &format!("time    {:.1} s for {} steps\n", summary.seconds, summary.steps);
     text + &format!("folder  {}: best.safetensors, last.safetensors, report.html\n", folder.display())

@@ -173,8 +173,8 @@ impl Batches {
             }
             let view: TensorView<'_> = self.buffer.view();
             let outputs = self.session.run(&[(&*self.input, view)])?;
-            let classes = outputs[0].shape().last().copied().unwrap_or(1);
-            for (i, row) in outputs[0].as_slice::<f32>()?.chunks_exact(classes).take(filled).enumerate() {
+            let each = outputs[0].elements() / self.buffer.shape().first().copied().unwrap_or(1).max(1);
+            for (i, row) in outputs[0].as_slice::<f32>()?.chunks_exact(each.max(1)).take(filled).enumerate() {
                 see(done + i, row);
             }
             done += filled;

@@ -23,14 +23,16 @@
 
 mod dense;
 mod member;
+mod values;
 mod views;
 
+pub use values::Regression;
 pub use views::Views;
 
 use crate::compiler::Compiler;
 use crate::data::sets::{Dataset, Image, Normalise};
 use crate::error::Error;
-use crate::train::Score;
+use crate::train::{Loss, Score};
 use member::Member;
 use rectify_runtime::TensorView;
 use rectify_runtime::weights::WeightFile;
@@ -96,7 +98,7 @@ impl Evaluator {
             let message = format!("the model has {own} classes, but the data set has {classes}");
             return Err(Error::Tensor { message });
         }
-        let mut score = Score::default();
+        let mut score = Score::new(Loss::CrossEntropy { smoothing: 0.0 });
         for start in (0..set.len()).step_by(batch.max(1)) {
             let chosen = start..set.len().min(start + batch.max(1));
             let images = chosen.clone().map(|i| set.image(i)).collect::<Result<Vec<_>, _>>()?;

@@ -1,4 +1,4 @@
-//! Predicts the second moments of signals and gradients from initialisation alone, and measures those of signals.
+//! Predicts the second moments of signals and gradients from initialisation alone, and measures them.
 //!
 //! ```
 //! use rectify::lint::{Lint, Options};
@@ -23,12 +23,13 @@ pub use warn::Warning;
 
 use crate::compiler::Compiler;
 use crate::error::Error;
+use graph::Measure;
 use rectify_ir::bind::bind;
 use rectify_ir::graph::{Graph, Value};
 use rectify_ir::init::Init;
 use rectify_ir::op::Op;
 use rectify_passes::InitReport;
-use rectify_passes::moments::{self, Draw, Predicted, Seen};
+use rectify_passes::moments::{self, Draw, Predicted, Predictions, Seen};
 use rectify_runtime::TensorView;
 use std::collections::HashMap;
 
@@ -59,6 +60,11 @@ pub struct Layer {
     /// `None` where an operation before or here has no rule.
     pub predicted: Option<Predicted>,
     pub measured: Option<Measured>,
+    /// Of the gradient at the layer's result, where gradients of the outputs' elements are standard normal numbers.
+    pub measured_gradient: Option<Measured>,
+    /// Of the gradient by the layer's weight, where that is drawn.
+    pub predicted_weight: Option<f64>,
+    pub measured_weight: Option<Measured>,
 }
 
 /// Root mean square over weight draws.
@@ -78,8 +84,10 @@ pub struct Lint {
     pub model: String,
     pub scheme: String,
     pub layers: Vec<Layer>,
-    /// Weight draws that were measured.
+    /// Draws that were measured.
     pub draws: usize,
+    /// Why gradients were not measured, though signals were.
+    pub refused: Option<String>,
     pub warnings: Vec<Warning>,
 }
 
@@ -112,22 +120,26 @@ impl Lint {
         };
         let predicted = moments::predict(&graph, seen(&graph, inputs), options.batch_norm, &loaded);
         let mut layers = layers(&graph, predicted);
-        let mut draws = 0;
+        let (mut draws, mut refused) = (0, None);
         if options.draws > 0 {
-            let mut probe = graph::probe(&graph, &layers.iter().map(|(v, _)| *v).collect::<Vec<_>>())?;
-            if options.batch_norm == BatchNorm::Fresh {
-                graph::normalise_batches(&mut probe)?;
-            }
-            let measured = probe::measure(compiler, probe, inputs, layers.len(), options.draws)?;
-            draws = measured.draws;
-            for ((_, layer), measured) in layers.iter_mut().zip(measured.layers) {
-                layer.measured = measured;
+            let places: Vec<(Value, Option<Value>)> = layers.iter().map(|(place, _)| *place).collect();
+            let probe = graph::probe(&graph, &places, options.batch_norm)?;
+            refused = probe.refused.as_ref().map(ToString::to_string);
+            let measures = probe.measures.clone();
+            let found = probe::measure(compiler, probe, inputs, options.draws)?;
+            draws = found.draws;
+            for (measure, measured) in measures.into_iter().zip(found.measured) {
+                match measure {
+                    Measure::Signal(i) => layers[i].1.measured = measured,
+                    Measure::Gradient(i) => layers[i].1.measured_gradient = measured,
+                    Measure::Weight(i) => layers[i].1.measured_weight = measured,
+                }
             }
         }
         let layers: Vec<Layer> = layers.into_iter().map(|(_, layer)| layer).collect();
         let scheme = options.scheme.map_or_else(|| "as written".to_owned(), |s| s.to_string());
         let warnings = warn::warnings(&layers);
-        Ok(Lint { model: graph.name.clone(), scheme, layers, draws, warnings })
+        Ok(Lint { model: graph.name.clone(), scheme, layers, draws, refused, warnings })
     }
 }
 
@@ -145,8 +157,8 @@ fn seen(graph: &Graph, inputs: &[(&str, TensorView<'_>)]) -> HashMap<Value, Seen
     found
 }
 
-/// Values that are worth a row: everything but parameters, moves of elements, and what is no float.
-fn layers(graph: &Graph, mut predicted: HashMap<Value, Predicted>) -> Vec<(Value, Layer)> {
+/// Values that are worth a row, with their weights: everything but parameters, moves of elements, and what is no float.
+fn layers(graph: &Graph, mut predicted: Predictions) -> Vec<((Value, Option<Value>), Layer)> {
     let (reports, _) = rectify_passes::explain_init(graph);
     let derived = graph.param_only();
     let mut layers = Vec::new();
@@ -159,18 +171,22 @@ fn layers(graph: &Graph, mut predicted: HashMap<Value, Predicted>) -> Vec<(Value
         if derived.contains(&id) || moves || !node.types[0].dtype.is_float() {
             continue;
         }
-        let weight = node.operands.get(1).map(|v| v.node);
+        let weight = node.operands.get(1).copied();
         let contraction = matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense | Op::MatMul);
-        let init = reports.iter().find(|r| contraction && Some(r.param) == weight).cloned();
+        let init = reports.iter().find(|r| contraction && Some(r.param) == weight.map(|w| w.node)).cloned();
+        let weight = weight.filter(|_| init.is_some());
         let layer = Layer {
             name: node.name.as_deref().map_or_else(|| id.to_string(), str::to_owned),
             op: node.op.name(),
             shape: node.types[0].const_shape().unwrap_or_default(),
             init,
-            predicted: predicted.remove(&id.into()),
+            predicted: predicted.values.remove(&id.into()),
             measured: None,
+            measured_gradient: None,
+            predicted_weight: weight.and_then(|w| predicted.weights.get(&w.node).copied()),
+            measured_weight: None,
         };
-        layers.push((id.into(), layer));
+        layers.push(((id.into(), weight), layer));
     }
     layers
 }

@@ -1,11 +1,13 @@
-//! Measures: compiled code with every layer as an output, over draws of the weights.
+//! Measures: compiled code over draws of the weights and of the gradients of the outputs.
 
 use super::Measured;
+use super::graph::Probe;
 use crate::compiler::Compiler;
 use crate::error::Error;
 use crate::model::Model;
-use rectify_ir::Graph;
-use rectify_runtime::TensorView;
+use rectify_ir::DType;
+use rectify_runtime::rng::{Distribution, fill};
+use rectify_runtime::{Tensor, TensorView};
 
 /// The interval that ends drawing, relative to the root mean square.
 const WANTED: f64 = 0.03;
@@ -13,45 +15,56 @@ const WANTED: f64 = 0.03;
 const LEAST: usize = 8;
 const RESAMPLES: usize = 400;
 
-pub(super) struct Probe {
+/// What the measures of a probe found, in their order; `None` where a tensor is zero or not finite.
+pub(super) struct Found {
     pub draws: usize,
-    /// `None` where a layer's signal is zero or not finite.
-    pub layers: Vec<Option<Measured>>,
+    pub measured: Vec<Option<Measured>>,
 }
 
-/// Runs the graph, whose outputs are the layers, on weights of one seed after another.
+/// Runs the probe on weights, and on gradients of the outputs, of one seed after another.
 pub(super) fn measure(
     compiler: &Compiler<'_>,
-    graph: Graph,
+    probe: Probe,
     inputs: &[(&str, TensorView<'_>)],
-    layers: usize,
     most: usize,
-) -> Result<Probe, Error> {
+) -> Result<Found, Error> {
+    let Probe { graph, cotangents, measures, .. } = probe;
     let model = Model::from_graph(graph)?.beside(compiler.model());
-    let mut squares: Vec<Vec<f64>> = vec![Vec::new(); layers];
-    let mut found = Vec::new();
-    let mut draws = 0;
-    while draws < most {
+    let mut squares: Vec<Vec<f64>> = vec![Vec::new(); measures.len()];
+    let mut found = Found { draws: 0, measured: Vec::new() };
+    while found.draws < most {
         let mut options = compiler.options.clone();
-        options.seed = options.seed.wrapping_add(draws as u64);
+        options.seed = options.seed.wrapping_add(found.draws as u64);
         // Sizes are numbers already.
         options.sizes.clear();
+        let drawn = cotangents.iter().map(|(name, shape)| normal(name, shape, options.seed));
+        let drawn = drawn.collect::<Result<Vec<Tensor>, _>>()?;
+        let gradients = cotangents.iter().zip(&drawn).map(|((name, _), tensor)| (&**name, tensor.view()));
+        let given: Vec<(&str, TensorView<'_>)> = inputs.iter().copied().chain(gradients).collect();
         let compiled = model.compiler().with_options(options).compile()?;
-        let outputs = compiled.run(inputs)?;
-        for (squares, (_, view)) in squares.iter_mut().zip(outputs.iter()) {
-            let values = view.to_f64_vec();
-            squares.push(values.iter().map(|v| v * v).sum::<f64>() / values.len().max(1) as f64);
+        let outputs = compiled.run(&given)?;
+        for (i, squares) in squares.iter_mut().enumerate() {
+            let number = |at: usize| outputs[at].view().to_f64_vec().first().copied().unwrap_or(f64::NAN);
+            let (peak, square) = (number(2 * i), number(2 * i + 1));
+            squares.push(if peak == 0.0 { 0.0 } else { peak * peak * square });
         }
-        draws += 1;
-        if draws >= LEAST || draws == most {
-            found = squares.iter().map(|q| summary(q)).collect();
+        found.draws += 1;
+        if found.draws >= LEAST || found.draws == most {
+            found.measured = squares.iter().map(|q| summary(q)).collect();
             let narrow = |m: &Measured| m.high - m.low <= 2.0 * WANTED * m.rms;
-            if found.iter().flatten().all(narrow) {
+            if found.measured.iter().flatten().all(narrow) {
                 break;
             }
         }
     }
-    Ok(Probe { draws, layers: found })
+    Ok(found)
+}
+
+/// Standard normal numbers.
+fn normal(name: &str, shape: &[usize], seed: u64) -> Result<Tensor, Error> {
+    let mut tensor = Tensor::zeros(DType::F32, shape)?;
+    fill(&Distribution::Normal { mean: 0.0, std: 1.0 }, seed, name, 0, tensor.as_mut_slice::<f32>()?);
+    Ok(tensor)
 }
 
 /// Root mean square over draws with its bootstrap interval, always the same for the same draws.

@@ -1,6 +1,6 @@
 //! Both curves over depth as a picture: root mean square of signals above, of gradients below, on logarithmic axes.
 
-use super::{Layer, Lint};
+use super::{Layer, Lint, Measured};
 use rectify_ir::export::escape;
 use std::fmt::Write as _;
 
@@ -24,25 +24,17 @@ pub fn svg(reports: &[Lint]) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
          font-family=\"sans-serif\" font-size=\"13\"><rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>"
     );
-    let signal = |l: &Layer| l.predicted.as_ref().map(|p| p.rms);
-    let gradient = |l: &Layer| l.predicted.as_ref().and_then(|p| p.gradient);
+    let signal = |l: &Layer| (l.predicted.as_ref().map(|p| p.rms), l.measured);
     panel(
         &mut out,
         TOP,
         "signal: root mean square by layer (line: predicted; bars: measured, 95 %)",
         reports,
         &signal,
-        true,
     );
+    let gradient = |l: &Layer| (l.predicted.as_ref().and_then(|p| p.gradient), l.measured_gradient);
     let below = 2.0 * TOP + PANEL;
-    panel(
-        &mut out,
-        below,
-        "gradient: root mean square by layer (predicted; 1 at each output)",
-        reports,
-        &gradient,
-        false,
-    );
+    panel(&mut out, below, "gradient: root mean square by layer, of 1 at each output", reports, &gradient);
     names(&mut out, below + PANEL + 10.0, reports);
     for (i, report) in reports.iter().enumerate() {
         let y = 2.0 * (PANEL + TOP) + NAMES + 34.0 + 20.0 * i as f64;
@@ -67,14 +59,14 @@ fn panel(
     top: f64,
     title: &str,
     reports: &[Lint],
-    value: &dyn Fn(&Layer) -> Option<f64>,
-    measured: bool,
+    of: &dyn Fn(&Layer) -> (Option<f64>, Option<Measured>),
 ) {
     let usable = |v: &f64| v.is_finite() && *v > 0.0;
-    let of = |l: &Layer| {
-        value(l).into_iter().chain(l.measured.filter(|_| measured).map(|m| m.rms)).collect::<Vec<_>>()
+    let both = |l: &Layer| {
+        let (predicted, measured) = of(l);
+        predicted.into_iter().chain(measured.map(|m| m.rms))
     };
-    let all: Vec<f64> = reports.iter().flat_map(|r| &r.layers).flat_map(of).filter(usable).collect();
+    let all: Vec<f64> = reports.iter().flat_map(|r| &r.layers).flat_map(both).filter(usable).collect();
     let least = all.iter().copied().fold(f64::INFINITY, f64::min).min(1.0);
     let greatest = all.iter().copied().fold(0.0, f64::max).max(1.0);
     let (low, high) = ((least.log10() - 0.1).floor(), (greatest.log10() + 0.1).ceil());
@@ -96,10 +88,11 @@ fn panel(
     for (report, colour) in reports.iter().zip(COLOURS.iter().cycle()) {
         let mut points = String::new();
         for (i, layer) in report.layers.iter().enumerate() {
-            if let Some(v) = value(layer).filter(usable) {
+            let (predicted, measured) = of(layer);
+            if let Some(v) = predicted.filter(usable) {
                 let _ = write!(points, "{:.1},{:.1} ", x(i), y(v));
             }
-            if let Some(m) = layer.measured.filter(|_| measured) {
+            if let Some(m) = measured {
                 let _ = writeln!(
                     out,
                     "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{1:.1}\" y2=\"{2:.1}\" stroke=\"{colour}\"/>\

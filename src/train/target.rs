@@ -20,6 +20,10 @@ impl Expected {
         Ok(Expected { loss, output, labels: Tensor::zeros(DType::F32, [rows])? })
     }
 
+    pub fn output(&self) -> &[usize] {
+        &self.output
+    }
+
     /// Columns of logits.
     pub fn classes(&self) -> Option<usize> {
         let classifies = matches!(self.loss, Loss::CrossEntropy { .. });

@@ -189,6 +189,11 @@ impl Trainer {
         self.expected.classes()
     }
 
+    /// Shape of the model's output for a batch.
+    pub fn output(&self) -> &[usize] {
+        self.expected.output()
+    }
+
     /// Threads that a step takes at most.
     pub fn threads(&self) -> usize {
         self.program.compiled().threads()

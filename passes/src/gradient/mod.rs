@@ -14,6 +14,7 @@ mod contraction;
 mod elementwise;
 mod movement;
 mod norm;
+mod places;
 mod pool;
 mod reduce;
 mod rule;
@@ -103,7 +104,7 @@ fn mark(graph: &mut Graph, node: NodeId, first: usize) {
     let provenance = crate::edit::provenance(graph, &[node], "gradient");
     let name: Option<Arc<str>> = graph.node(node).name.as_ref().map(|n| format!("{n}.gradient").into());
     for id in graph.node_ids().into_iter().filter(|id| id.index() >= first) {
-        if matches!(graph.node(id).op, Op::Const(_)) {
+        if matches!(graph.node(id).op, Op::Const(_) | Op::Param(_)) {
             continue;
         }
         let new = graph.node_mut(id);

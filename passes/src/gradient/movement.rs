@@ -86,15 +86,17 @@ fn spaced(r: &mut Rule<'_>, x: Value, axis: usize, step: i64) -> One {
 
 /// The middle, and at the edges what was repeated or mirrored there. Negative pads have cut elements off.
 pub(super) fn pad(r: &mut Rule<'_>, g: Value, pads: &[i64], mode: PadMode) -> Made {
-    if mode == PadMode::Wrap {
-        return r.none("the adjoint of wrapping around is not supported");
-    }
     let size = r.shape(r.x[0]);
     let rank = size.len();
     let mut dx = g;
     for axis in 0..rank {
         let (before, after) = (pads[axis], pads[rank + axis]);
         if (before, after) == (0, 0) {
+            continue;
+        }
+        if mode == PadMode::Wrap {
+            let around = r.known(&size[axis])?;
+            dx = super::places::unwrap(r, dx, axis, before, around)?;
             continue;
         }
         let whole = dx;

@@ -1,6 +1,6 @@
 //! The table of rules, and what they are written with.
 
-use super::{GradientError, contraction, elementwise, movement, norm, pool, reduce};
+use super::{GradientError, contraction, elementwise, movement, norm, places, pool, reduce};
 use rectify_ir::dim::Dim;
 use rectify_ir::graph::{Graph, NodeId, Value};
 use rectify_ir::op::{Binary, Op, ReduceKind, Unary};
@@ -65,16 +65,25 @@ impl Rule<'_> {
             Op::Expand { .. } => movement::expand(self, g),
             Op::DepthToSpace { block, mode } => movement::depth_to_space(self, g, *block, *mode),
             Op::Dropout { .. } | Op::Map => Ok(vec![Some(g)]),
-            Op::Gather { .. } | Op::GatherElements { .. } | Op::GatherNd { .. } => {
-                self.none("adding to elements chosen by an index is not supported")
+            Op::Gather { axis } => places::gather(self, g, *axis),
+            Op::GatherElements { axis } => places::gather_elements(self, g, *axis),
+            Op::GatherNd { batch } => places::gather_nd(self, g, *batch),
+            Op::ScatterElements { axis, reduction } => {
+                let axis = *axis;
+                let scatter = |reduction| Op::ScatterElements { axis, reduction };
+                places::scatter(self, g, *reduction, &scatter, &Op::GatherElements { axis })
             }
-            Op::ScatterElements { .. } | Op::ScatterNd { .. } | Op::Cumulate { .. } => {
-                self.none("scatters and running sums have no rule yet")
+            Op::ScatterNd { reduction } => {
+                let scatter = |reduction| Op::ScatterNd { reduction };
+                places::scatter(self, g, *reduction, &scatter, &Op::GatherNd { batch: 0 })
+            }
+            Op::Cumulate { kind, axis, exclusive, reverse } => {
+                places::cumulate(self, g, *kind, *axis, *exclusive, *reverse)
             }
             // Indices do not move with what they point at.
             Op::ArgReduce { .. } | Op::ArgSort { .. } => Ok(vec![None]),
             Op::MaxPoolIndices(_) => Ok(vec![None, None]),
-            Op::Resize(_) => self.none("the adjoint of resampling is not supported"),
+            Op::Resize(a) => places::resize(self, g, a),
             Op::ConvWeightGrad { .. } | Op::MaxPoolGrad(_) => {
                 self.none("second derivatives are not supported")
             }
@@ -82,8 +91,12 @@ impl Rule<'_> {
     }
 
     pub fn none(&self, reason: &str) -> Made {
+        Err(self.refusal(reason))
+    }
+
+    pub fn refusal(&self, reason: &str) -> GradientError {
         let op = self.graph.node(self.node).op.name();
-        Err(GradientError::NoRule { at: crate::log::label(self.graph, self.node), op, reason: reason.into() })
+        GradientError::NoRule { at: crate::log::label(self.graph, self.node), op, reason: reason.into() }
     }
 
     pub fn fail(&self, error: impl Into<ShapeError>) -> GradientError {

@@ -5,7 +5,7 @@
 //! mean over all positions would make those inside too little alike.
 
 /// So many positions from either end have factors of their own.
-const DEPTH: usize = 8;
+pub const DEPTH: usize = 8;
 
 /// For pairs of positions along one axis, one of them at least near an end: their correlation as a multiple of that of two
 /// positions as far from each other, but far from the ends.

@@ -5,11 +5,11 @@
 //! the borders it depends on the distance alone, and y's at distance d is x's at stride · d. Near them a factor for each axis
 //! (`border`) is multiplied to it. Beyond the greatest distance that is kept, the value there stands.
 
-use super::border::Border;
+use super::border::{Border, DEPTH};
 use super::map::{Axis, Map};
 
 /// Distances are kept up to this along each axis.
-const REACH: usize = 24;
+pub const REACH: usize = 24;
 
 /// Correlations between positions along the spatial axes.
 #[derive(Clone, Debug, PartialEq)]
@@ -167,28 +167,40 @@ impl Correlation {
 
     /// The mean over all pairs of positions of a box: from `starts`, of `sizes`.
     pub fn mean_of_pairs(&self, starts: &[i64], sizes: &[i64]) -> f64 {
-        // The number of pairs of a distance, borders counted, axis by axis.
+        // The number of pairs of a distance, borders counted, axis by axis; of what is beyond the greatest distance all together.
         let weights: Vec<Vec<f64>> = (0..sizes.len())
             .map(|i| {
-                let (from, to) = (starts[i], starts[i] + sizes[i]);
-                let of =
-                    |d: i64| (from.max(from - d)..to.min(to - d)).map(|p| self.border(i, p, p + d)).sum();
-                (1 - sizes[i]..sizes[i]).map(of).collect()
+                let r = self.reach[i] as i64;
+                let mut weights = vec![0.0; 2 * self.reach[i] + 1];
+                for d in 1 - sizes[i]..sizes[i] {
+                    weights[(d.clamp(-r, r) + r) as usize] += self.pairs(i, starts[i], starts[i] + sizes[i], d);
+                }
+                weights
             })
             .collect();
-        let mut d: Vec<i64> = sizes.iter().map(|s| 1 - s).collect();
         let mut sum = 0.0;
-        loop {
-            let weight: f64 = (0..d.len()).map(|i| weights[i][(d[i] + sizes[i] - 1) as usize]).product();
-            sum += weight * self.at(&d);
-            let Some(axis) = (0..d.len()).rev().find(|i| d[*i] < sizes[*i] - 1) else { break };
-            d[axis] += 1;
-            for later in axis + 1..d.len() {
-                d[later] = 1 - sizes[later];
-            }
+        for index in 0..self.values.len() {
+            let d = self.distance(index);
+            let weight: f64 =
+                d.iter().zip(&weights).zip(&self.reach).map(|((d, w), r)| w[(d + *r as i64) as usize]).product();
+            sum += weight * self.values[index];
         }
         let pairs: f64 = sizes.iter().map(|s| (s * s) as f64).product();
         if pairs > 0.0 { sum / pairs } else { 1.0 }
+    }
+
+    /// The sum of an axis' border factors over all pairs of positions in `from..to` that are `d` apart.
+    fn pairs(&self, axis: usize, from: i64, to: i64, d: i64) -> f64 {
+        let (first, end) = (from.max(from - d), to.min(to - d));
+        if end <= first {
+            return 0.0;
+        }
+        // Between these both are far from the ends.
+        let (size, depth) = (self.borders[axis].size() as i64, DEPTH as i64);
+        let inside = (depth - d.min(0)).clamp(first, end);
+        let outside = (size - depth - d.max(0)).clamp(inside, end);
+        let near = (first..inside).chain(outside..end).map(|p| self.border(axis, p, p + d));
+        near.sum::<f64>() + (outside - inside) as f64
     }
 
     fn is_plain(&self) -> bool {

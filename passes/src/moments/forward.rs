@@ -19,10 +19,19 @@ pub(super) struct Walk<'a> {
     pub graph: &'a Graph,
     pub draws: HashMap<NodeId, Draw>,
     pub signals: HashMap<Value, Signal>,
-    /// Of each maximum: how much more of a gradient's second moment the greatest element's function passes on than the mean
-    /// element's.
-    pub favoured: HashMap<NodeId, f64>,
+    /// Of each maximum.
+    pub choices: HashMap<NodeId, Choice>,
     pub batch_norm: BatchNorm,
+}
+
+/// What a maximum does to a gradient, on average over windows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice {
+    /// How much more of a gradient's second moment the function of the greatest element passes on than that of any element.
+    pub favour: f64,
+    /// What is left of the squares where equal elements share the gradient, and `favour` then.
+    pub alone: f64,
+    pub shared_favour: f64,
 }
 
 impl<'a> Walk<'a> {

@@ -84,6 +84,12 @@ pub fn square_slope(f: &dyn Fn(f64) -> f64, u: f64, std: f64) -> f64 {
     (((right - here) / h).powi(2) + ((here - left) / h).powi(2)) / 2.0
 }
 
+/// f'(u) for a variable of this standard deviation, the mean of both sides at kinks.
+pub fn derivative(f: &dyn Fn(f64) -> f64, u: f64, std: f64) -> f64 {
+    let h = 1e-5 * std.max(f64::MIN_POSITIVE);
+    (f(u + h) - f(u - h)) / (2.0 * h)
+}
+
 /// The expansion of f(μ + σz).
 #[derive(Clone, Debug)]
 pub struct Expansion {
@@ -117,6 +123,11 @@ impl Expansion {
             second += weight * value * value;
         }
         Expansion { second, squares: c.map(|c| c * c) }
+    }
+
+    /// E[f(u)²].
+    pub fn second(&self) -> f64 {
+        self.second
     }
 
     /// E[f(u) f(v)] / E[f(u)²] where u and v have correlation `rho`.

@@ -26,6 +26,13 @@ impl Axis {
         (first.unwrap_or(0) as i64, first.map_or(0, |_| 1 + taps.count()))
     }
 
+    /// The window whose tap lies at a place, if there is one.
+    pub fn window(&self, at: usize, tap: usize) -> Option<usize> {
+        let start = at as i64 + self.before - (tap * self.dilation) as i64;
+        let window = usize::try_from(start).ok().filter(|s| s % self.stride == 0)? / self.stride;
+        (window < self.windows).then_some(window)
+    }
+
     /// The place of a window's tap, if it lies within `size` elements.
     pub fn place(&self, window: usize, tap: usize, size: usize) -> Option<usize> {
         let at = (window * self.stride + tap * self.dilation) as i64 - self.before;
@@ -159,6 +166,17 @@ mod tests {
         let counts = Map::constant(&[4, 4], 1.0).gather(&[PADDED, PADDED]);
         assert_eq!(counts.values[..4], [4.0, 6.0, 6.0, 4.0]);
         assert_eq!(counts.values[4..8], [6.0, 9.0, 9.0, 6.0]);
+    }
+
+    #[test]
+    fn windows_and_places_are_each_other_s_inverse() {
+        let axis = Axis { kernel: 3, stride: 2, dilation: 2, before: 1, windows: 3 };
+        for (window, tap) in (0..3).flat_map(|w| (0..3).map(move |t| (w, t))) {
+            if let Some(at) = axis.place(window, tap, 7) {
+                assert_eq!(axis.window(at, tap), Some(window));
+            }
+        }
+        assert_eq!((axis.window(0, 0), axis.window(6, 0)), (None, None));
     }
 
     #[test]

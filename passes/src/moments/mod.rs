@@ -6,8 +6,9 @@
 //! many channels, which gives rectifiers (`gauss`), and with the correlations between positions (`correlation`) also
 //! max-pooling (`window`) and averages.
 //!
-//! **Backward.** The same sums over the transposed windows, with E[f'(x)²] for rectifiers, from a gradient of second moment 1
-//! at each element of the outputs.
+//! **Backward.** The same sums over the transposed windows, with E[f'(x)²] for rectifiers, from independent gradients of second
+//! moment 1 at each element of the outputs (`backward`). Their correlations between positions say what batch norms take away and how large
+//! gradients of weights are.
 //!
 //! **What is taken for granted.** Channels of a value are alike; the branches of a sum or product have nothing in common but
 //! their means; sums and pools are normal before the next function; correlations depend on the distance and, at borders, on each axis by itself. A value
@@ -18,6 +19,7 @@ mod border;
 mod correlation;
 mod forward;
 mod gauss;
+mod gradient;
 mod map;
 mod pool;
 mod signal;
@@ -29,7 +31,7 @@ pub use map::Map;
 pub use weights::{Draw, Loaded};
 
 use forward::Walk;
-use rectify_ir::graph::{Graph, Value};
+use rectify_ir::graph::{Graph, NodeId, Value};
 use std::collections::HashMap;
 
 /// What batch norms do.
@@ -84,18 +86,26 @@ pub struct Predicted {
     pub gradient: Option<f64>,
 }
 
-/// Predicts all values of a graph whose sizes are known. Values without a rule are left out.
+/// What is predicted of a graph; what has no rule is left out.
+#[derive(Clone, Debug, Default)]
+pub struct Predictions {
+    pub values: HashMap<Value, Predicted>,
+    /// Root mean squares of the gradients by the weights of layers, where gradients are as in [`Predicted`].
+    pub weights: HashMap<NodeId, f64>,
+}
+
+/// Predicts all values of a graph whose sizes are known.
 pub fn predict(
     graph: &Graph,
     inputs: HashMap<Value, Seen>,
     batch_norm: BatchNorm,
     loaded: &Loaded<'_>,
-) -> HashMap<Value, Predicted> {
+) -> Predictions {
     let mut walk = Walk {
         graph,
         draws: weights::draws(graph, loaded),
         signals: HashMap::new(),
-        favoured: HashMap::new(),
+        choices: HashMap::new(),
         batch_norm,
     };
     walk.run(inputs);
@@ -108,10 +118,13 @@ pub fn predict(
             mean: signal.mean.mean(),
             least: bound(f64::min, f64::INFINITY).sqrt(),
             greatest: bound(f64::max, 0.0).sqrt(),
-            gradient: gradients.get(value).map(|g| g.mean().sqrt()),
+            gradient: gradients.values.get(value).map(|g| g.second.mean().sqrt()),
         }
     };
-    walk.signals.keys().map(|value| (*value, predicted(value))).collect()
+    Predictions {
+        values: walk.signals.keys().map(|value| (*value, predicted(value))).collect(),
+        weights: gradients.weights.iter().map(|(weight, second)| (*weight, second.sqrt())).collect(),
+    }
 }
 
 /// True where a batch norm of x of this shape has statistics to compute: more than one element a channel.

@@ -4,7 +4,7 @@
 //! all others share those of one window in the middle.
 
 use super::correlation::Correlation;
-use super::forward::Walk;
+use super::forward::{Choice, Walk};
 use super::gauss;
 use super::map::{Axis, Map};
 use super::signal::{Normal, Signal};
@@ -42,7 +42,8 @@ impl Walk<'_> {
         let (m, s) = normal.usual();
         let slope = gauss::slope(&*normal.function.f, m, s);
         if let (true, Some((best, _))) = (slope > 0.0, known.get(&middle)) {
-            self.favoured.insert(id, best.slope / slope);
+            let (alone, shared) = (best.alone, best.shared_slope / best.alone / slope);
+            self.choices.insert(id, Choice { favour: best.slope / slope, alone, shared_favour: shared });
         }
         Signal::new(mean, second, greatest_of_pairs(&normal, axes))
     }
@@ -54,7 +55,7 @@ impl Walk<'_> {
         let slope = gauss::slope(&*normal.function.f, m, s);
         let (h, w) = (x.second.dims[0], x.second.dims[1]);
         let mut known: HashMap<Vec<usize>, (Greatest, f64)> = HashMap::new();
-        let (mut mean, mut second, mut favoured, mut count) = (0.0, 0.0, 0.0, 0usize);
+        let (mut mean, mut second, mut slopes, mut count) = (0.0, 0.0, [0.0; 3], 0usize);
         for b in bins {
             for bin in 0..b * b {
                 let (rows, columns) = (adaptive_bin(bin / b, *b, h), adaptive_bin(bin % b, *b, w));
@@ -78,13 +79,16 @@ impl Walk<'_> {
                 let scale = if energy > 0.0 { around / energy } else { around / usual };
                 second += best.second * scale;
                 mean += best.mean * scale.sqrt();
-                favoured += best.slope;
+                let own = [best.slope, best.alone, best.shared_slope];
+                slopes.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
                 count += 1;
             }
         }
         let n = count.max(1) as f64;
         if slope > 0.0 {
-            self.favoured.insert(id, favoured / n / slope);
+            let [all, alone, shared] = slopes.map(|sum| sum / n);
+            let shared_favour = shared / alone / slope;
+            self.choices.insert(id, Choice { favour: all / slope, alone, shared_favour });
         }
         Signal::flat(&[], mean / n, second / n, Correlation::equal)
     }

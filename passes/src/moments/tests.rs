@@ -19,7 +19,7 @@ fn by_label(text: &str) -> HashMap<String, Predicted> {
         let name = node.name.as_deref().unwrap_or(node.op.name());
         (format!("{name}.{}", node.op.name()), p)
     };
-    predicted.into_iter().map(named).collect()
+    predicted.values.into_iter().map(named).collect()
 }
 
 fn close(a: f64, b: f64) {

@@ -19,6 +19,10 @@ pub struct Greatest {
     pub second: f64,
     /// E[f'(u)²] at the greatest element: what of a gradient's second moment passes on to u.
     pub slope: f64,
+    /// E[1 / n] where n elements are equal to the greatest: what is left of a gradient's squares where all of these share it.
+    pub alone: f64,
+    /// E[f'(u)² / n].
+    pub shared_slope: f64,
 }
 
 /// A normal signal and the function through which the window sees it.
@@ -63,25 +67,36 @@ pub fn places(
 pub fn greatest(signal: &Signal<'_>, places: &[Place]) -> Greatest {
     let factor = cholesky(signal, places);
     let mut normals = Normals::new();
-    let (mut mean, mut second, mut slope) = (0.0, 0.0, 0.0);
+    let mut sums = Greatest { mean: 0.0, second: 0.0, slope: 0.0, alone: 0.0, shared_slope: 0.0 };
     let samples = (SAMPLES * 16 / places.len().max(16)).max(1024);
     let mut z = vec![0.0; places.len()];
     for _ in 0..samples {
         z.iter_mut().for_each(|z| *z = normals.next());
-        let mut best = (0.0, f64::NEG_INFINITY, 0.0);
+        let (mut best, mut equal) = ((0.0, f64::NEG_INFINITY, 0.0), 1.0);
         for (row, place) in factor.iter().zip(places) {
             let u = place.mean + place.std * dot(row, &z);
             let value = (signal.function)(u);
             if value > best.1 {
-                best = (u, value, place.std);
+                (best, equal) = ((u, value, place.std), 1.0);
+            } else if value == best.1 {
+                equal += 1.0;
             }
         }
-        mean += best.1;
-        second += best.1 * best.1;
-        slope += square_slope(signal.function, best.0, best.2);
+        let slope = square_slope(signal.function, best.0, best.2);
+        sums.mean += best.1;
+        sums.second += best.1 * best.1;
+        sums.slope += slope;
+        sums.alone += 1.0 / equal;
+        sums.shared_slope += slope / equal;
     }
     let n = samples as f64;
-    Greatest { mean: mean / n, second: second / n, slope: slope / n }
+    Greatest {
+        mean: sums.mean / n,
+        second: sums.second / n,
+        slope: sums.slope / n,
+        alone: sums.alone / n,
+        shared_slope: sums.shared_slope / n,
+    }
 }
 
 /// The numbers that all pairs of windows are sampled with: differences between pairs are then those of the pairs.

@@ -40,7 +40,7 @@ pub(super) fn batch_statistics(
     let mut newest: BTreeMap<NodeId, Value> = BTreeMap::new();
     for id in graph.topo_order() {
         let Op::BatchNorm { eps } = graph.node(id).op else { continue };
-        let [x, scale, shift, mean, var] = graph.node(id).operands[..] else { continue };
+        let [x, _, _, mean, var] = graph.node(id).operands[..] else { continue };
         let moves = |v: &Value| {
             let node = graph.node(v.node);
             node.source().is_some() && !node.name.as_deref().is_some_and(frozen)
@@ -48,21 +48,10 @@ pub(super) fn batch_statistics(
         if ![mean, var].iter().all(moves) {
             continue;
         }
-        let shape = graph.ty(x).shape.clone();
-        let axes: Vec<usize> = (0..shape.len()).filter(|a| *a != 1).collect();
-        let count: i64 = axes.iter().map(|a| shape[*a].as_const().unwrap_or(1)).product();
+        let sizes = graph.ty(x).const_shape().unwrap_or_default();
+        let count = sizes.iter().product::<usize>() / sizes.get(1).copied().unwrap_or(1).max(1);
+        let [batch_mean, batch_var] = by_the_batch(graph, id, eps.0)?;
         let mut b = Builder(graph);
-        let batch_mean = b.mean(x, &axes)?;
-        let centred = b.binary(Binary::Sub, x, batch_mean)?;
-        let square = b.binary(Binary::Mul, centred, centred)?;
-        let batch_var = b.mean(square, &axes)?;
-        let eps = b.0.push_const(eps.0);
-        let sum = b.binary(Binary::Add, batch_var, eps)?;
-        let root = b.0.push(Op::Unary(Unary::Sqrt), &[sum])?;
-        let normal = b.binary(Binary::Div, centred, root)?;
-        let (scale, shift) = (b.channels(scale, shape.len())?, b.channels(shift, shape.len())?);
-        let scaled = b.binary(Binary::Mul, normal, scale)?;
-        let shifted = b.binary(Binary::Add, scaled, shift)?;
         for (param, batch, factor) in
             [(mean, batch_mean, 1.0), (var, batch_var, count as f64 / (count - 1).max(1) as f64)]
         {
@@ -73,7 +62,6 @@ pub(super) fn batch_statistics(
             let added = b.times(batch, MOVE * factor)?;
             newest.insert(param.node, b.binary(Binary::Add, kept, added)?);
         }
-        graph.replace_uses(id.into(), shifted);
     }
     for (param, value) in newest {
         let node = graph.node(param).clone();
@@ -86,6 +74,41 @@ pub(super) fn batch_statistics(
         state.push(State { input: name, output, ty, start: Start::Parameter(source) });
     }
     Ok(())
+}
+
+/// Replaces every batch norm that has more than one element a channel by one with the statistics of its own input.
+pub fn normalise_batches(graph: &mut Graph) -> Result<(), ShapeError> {
+    for id in graph.topo_order() {
+        let Op::BatchNorm { eps } = graph.node(id).op else { continue };
+        let shape = graph.ty(graph.node(id).operands[0]).const_shape().unwrap_or_default();
+        if crate::moments::normalises(&shape) {
+            by_the_batch(graph, id, eps.0)?;
+        }
+    }
+    graph.remove_dead();
+    Ok(())
+}
+
+/// Spells a batch norm out with the mean and the biased variance of its input, which are returned: [1, C, 1, …].
+fn by_the_batch(graph: &mut Graph, id: NodeId, eps: f64) -> Result<[Value; 2], ShapeError> {
+    let (x, scale, shift) =
+        (graph.node(id).operands[0], graph.node(id).operands[1], graph.node(id).operands[2]);
+    let rank = graph.ty(x).rank();
+    let axes: Vec<usize> = (0..rank).filter(|a| *a != 1).collect();
+    let mut b = Builder(graph);
+    let mean = b.mean(x, &axes)?;
+    let centred = b.binary(Binary::Sub, x, mean)?;
+    let square = b.binary(Binary::Mul, centred, centred)?;
+    let var = b.mean(square, &axes)?;
+    let eps = b.0.push_const(eps);
+    let sum = b.binary(Binary::Add, var, eps)?;
+    let root = b.0.push(Op::Unary(Unary::Sqrt), &[sum])?;
+    let normal = b.binary(Binary::Div, centred, root)?;
+    let (scale, shift) = (b.channels(scale, rank)?, b.channels(shift, rank)?);
+    let scaled = b.binary(Binary::Mul, normal, scale)?;
+    let shifted = b.binary(Binary::Add, scaled, shift)?;
+    graph.replace_uses(id.into(), shifted);
+    Ok([mean, var])
 }
 
 /// Adds nodes.

@@ -15,6 +15,7 @@ mod loss;
 mod signals;
 mod update;
 
+pub use forward::normalise_batches;
 pub use signals::{Signals, signals};
 
 use crate::gradient::{GradientError, pullback};

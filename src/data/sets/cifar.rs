@@ -1,6 +1,6 @@
 //! CIFAR-10 in its binary form: records of a label and 32 x 32 pixels in three planes.
 
-use super::{DataError, Dataset, Pixels, Sets, Store};
+use super::{DataError, Dataset, Pixels, Sets, Store, Targets};
 use crate::data::bytes;
 use std::path::{Path, PathBuf};
 
@@ -53,8 +53,7 @@ fn dataset(source: &Path, files: &[PathBuf]) -> Result<Dataset, DataError> {
     }
     Dataset::new(Store {
         source: source.to_owned(),
-        classes: CLASSES.map(String::from).to_vec(),
-        labels,
+        targets: Targets::Classes { names: CLASSES.map(String::from).to_vec(), labels },
         shape: SHAPE,
         pixels: Pixels::Bytes(pixels),
     })

@@ -1,6 +1,6 @@
 //! Folders of pictures, a folder a class. Only names are read beforehand; a picture is decoded when it is asked for.
 
-use super::{DataError, Dataset, Image, Pixels, Sets, Store};
+use super::{DataError, Dataset, Image, Pixels, Sets, Store, Targets};
 use crate::data::{ending, io_message};
 use std::path::{Path, PathBuf};
 
@@ -75,7 +75,8 @@ fn dataset(
         }
     };
     let pixels = Pixels::Pictures(Pictures { files, exact: spec.size.is_none() });
-    Dataset::new(Store { source: root.to_owned(), classes: classes.to_vec(), labels, shape, pixels })
+    let targets = Targets::Classes { names: classes.to_vec(), labels };
+    Dataset::new(Store { source: root.to_owned(), targets, shape, pixels })
 }
 
 impl Pictures {

@@ -1,6 +1,6 @@
 //! The idx files of the MNIST family: images of bytes and labels, plain or gzipped.
 
-use super::{DataError, Dataset, Pixels, Sets, Store, numbered};
+use super::{DataError, Dataset, Pixels, Sets, Store, Targets, numbered};
 use crate::data::bytes;
 use rectify_runtime::files::gzip;
 use std::path::{Path, PathBuf};
@@ -88,8 +88,10 @@ impl Read {
     fn dataset(self, classes: usize) -> Result<Dataset, DataError> {
         Dataset::new(Store {
             source: self.files.images,
-            classes: numbered(classes),
-            labels: self.labels.into_iter().map(u32::from).collect(),
+            targets: Targets::Classes {
+                names: numbered(classes),
+                labels: self.labels.into_iter().map(u32::from).collect(),
+            },
             shape: self.shape,
             pixels: Pixels::Bytes(self.pixels),
         })

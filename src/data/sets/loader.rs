@@ -53,7 +53,7 @@ pub struct Batch {
     pub index: usize,
     /// f32 `[N, C, H, W]`.
     pub images: Tensor,
-    /// u32 `[N]`.
+    /// u32 `[N]`, or f32 `[N, …]` where values are to be predicted.
     pub labels: Tensor,
 }
 
@@ -148,14 +148,13 @@ impl Shared {
             let draw = Draw { seed: *seed, epoch, sample: set.samples[sample as usize] };
             images.extend_from_slice(&augment.apply(image, set.shape(), draw).values);
         }
-        let labels: Vec<u32> = chosen.iter().map(|&sample| set.label(sample as usize)).collect();
         let fail = |e: rectify_runtime::TensorError| DataError::new(set.source(), e.to_string());
         let count = chosen.len();
         Ok(Batch {
             epoch,
             index,
             images: Tensor::new([count, c, h, w], images).map_err(fail)?,
-            labels: Tensor::new([count], labels).map_err(fail)?,
+            labels: set.targets(chosen)?,
         })
     }
 }

@@ -1,4 +1,5 @@
-//! Data sets for training: labelled images from files or drawn by code, in splits, batched in an order that a seed decides.
+//! Data sets for training: images with labels or with values to be predicted, from files or drawn by code, in splits, batched in
+//! an order that a seed decides.
 //!
 //! ```
 //! use rectify::data::sets::{Augment, Loader, LoaderOptions, Normalise, Spec};
@@ -29,6 +30,7 @@ mod normalise;
 mod npz;
 mod shapes;
 mod spec;
+mod targets;
 
 pub use augment::{Augment, ColourJitter, PaddedCrop, ScaleJitter};
 pub use folder::Folder;
@@ -39,9 +41,11 @@ pub use shapes::Shapes;
 pub use spec::Spec;
 
 use super::DataError;
+use rectify_runtime::Tensor;
 use rectify_runtime::rng::{Stream, StreamKey};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use targets::Targets;
 
 /// What a [`Spec`] gives: both sets have the same classes and the same shape of images.
 #[derive(Clone, Debug)]
@@ -64,8 +68,7 @@ pub struct Dataset {
 struct Store {
     /// What messages call it.
     source: PathBuf,
-    classes: Vec<String>,
-    labels: Vec<u32>,
+    targets: Targets,
     /// Channels, height and width.
     shape: [usize; 3],
     pixels: Pixels,
@@ -86,7 +89,7 @@ const MAX_CLASSES: usize = 1 << 16;
 impl Dataset {
     /// All samples of a store. Labels have been compared with the classes, and the pixels with both.
     fn new(store: Store) -> Result<Dataset, DataError> {
-        let count = store.labels.len();
+        let count = store.targets.len();
         if count == 0 {
             return Err(DataError::new(&store.source, "holds no images"));
         }
@@ -109,24 +112,57 @@ impl Dataset {
         self.store.shape
     }
 
-    /// Names of the classes; labels count them from 0.
+    /// Names of the classes; labels count them from 0. Without names, samples have values.
     pub fn classes(&self) -> &[String] {
-        &self.store.classes
+        match &self.store.targets {
+            Targets::Classes { names, .. } => names,
+            Targets::Values { .. } => &[],
+        }
+    }
+
+    /// The shape of a sample's values, where these are to be predicted; `None` of classes.
+    pub fn value_shape(&self) -> Option<&[usize]> {
+        match &self.store.targets {
+            Targets::Classes { .. } => None,
+            Targets::Values { shape, .. } => Some(shape),
+        }
     }
 
     /// The label of sample `index`.
     ///
     /// # Panics
-    /// If there is no such sample.
+    /// If there is no such sample, or samples have values instead.
     pub fn label(&self, index: usize) -> u32 {
-        self.store.labels[self.samples[index] as usize]
+        self.labels()[self.samples[index] as usize]
     }
 
     /// How many samples each class has.
     pub fn class_counts(&self) -> Vec<usize> {
-        let mut counts = vec![0; self.classes().len()];
-        self.samples.iter().for_each(|&s| counts[self.store.labels[s as usize] as usize] += 1);
+        let (labels, mut counts) = (self.labels(), vec![0; self.classes().len()]);
+        if !counts.is_empty() {
+            self.samples.iter().for_each(|&s| counts[labels[s as usize] as usize] += 1);
+        }
         counts
+    }
+
+    /// Of all samples of the store.
+    fn labels(&self) -> &[u32] {
+        match &self.store.targets {
+            Targets::Classes { labels, .. } => labels,
+            Targets::Values { .. } => &[],
+        }
+    }
+
+    /// The values f32 [N, …] of these samples, or their labels u32 [N].
+    pub(crate) fn values(&self, samples: std::ops::Range<usize>) -> Result<Tensor, DataError> {
+        self.targets(&samples.map(|index| index as u32).collect::<Vec<_>>())
+    }
+
+    /// What is to be predicted of these samples: labels u32 [N], or values f32 [N, …].
+    fn targets(&self, chosen: &[u32]) -> Result<Tensor, DataError> {
+        let places = chosen.iter().map(|index| self.samples[*index as usize] as usize);
+        let made = self.store.targets.tensor(places);
+        made.map_err(|e| DataError::new(&self.store.source, e.to_string()))
     }
 
     /// The image of sample `index` as the source has it: pixels of 0 to 1, and for pictures of a folder their own size.

@@ -111,14 +111,14 @@ impl Sums {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Pixels, Store, numbered};
+    use super::super::{Pixels, Store, Targets, numbered};
     use super::*;
 
     /// Two images of two channels of two pixels.
     fn set() -> Dataset {
         let values = vec![0.0, 1.0, 5.0, 5.0, 2.0, 3.0, 5.0, 5.0];
-        let (labels, pixels) = (vec![0, 0], Pixels::Floats(values));
-        let store = Store { source: "set".into(), classes: numbered(1), labels, shape: [2, 1, 2], pixels };
+        let targets = Targets::Classes { names: numbered(1), labels: vec![0, 0] };
+        let store = Store { source: "set".into(), targets, shape: [2, 1, 2], pixels: Pixels::Floats(values) };
         Dataset::new(store).unwrap()
     }
 

@@ -3,7 +3,7 @@
 //! Place, size, rotation, contrast, background, clutter and noise are random, so that no pixel tells a class. Arithmetic is
 //! that of [`Stream`], of sums, products and square roots: the same bits on every machine.
 
-use super::{DataError, Dataset, Pixels, Sets, Store};
+use super::{DataError, Dataset, Pixels, Sets, Store, Targets};
 use rectify_runtime::rng::{Stream, StreamKey};
 use std::path::PathBuf;
 
@@ -62,8 +62,10 @@ impl Shapes {
         }
         Dataset::new(Store {
             source,
-            classes: CLASSES.map(String::from).to_vec(),
-            labels: (0..count).map(|i| class_of(i) as u32).collect(),
+            targets: Targets::Classes {
+                names: CLASSES.map(String::from).to_vec(),
+                labels: (0..count).map(|i| class_of(i) as u32).collect(),
+            },
             shape: [1, self.size, self.size],
             pixels: Pixels::Bytes(pixels),
         })

@@ -3,19 +3,20 @@
 mod chart;
 mod scale;
 
+use super::Loss;
 use super::run::{EpochRecord, Record};
 use chart::{Chart, Line, Style};
 use rectify_ir::export::escape;
 use scale::Scale;
 use std::fmt::Write as _;
 
-/// The page on the records of a run. `about` are rows of a table on top: names and texts.
-pub fn report(title: &str, about: &[(String, String)], records: &[Record]) -> String {
+/// The page on the records of a run that minimised this loss. `about` are rows of a table on top: names and texts.
+pub fn report(title: &str, about: &[(String, String)], loss: Loss, records: &[Record]) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = write!(out, "{}", HEAD.replace("TITLE", &escape(title)));
     out.push_str("<table>\n");
-    for (name, text) in about.iter().chain(&results(records)) {
+    for (name, text) in about.iter().chain(&results(loss, records)) {
         let _ = writeln!(out, "<tr><th>{}</th><td>{}</td></tr>", escape(name), escape(text));
     }
     out.push_str("</table>\n");
@@ -25,7 +26,7 @@ pub fn report(title: &str, about: &[(String, String)], records: &[Record]) -> St
         }
     }
     out.push_str("<div class=\"charts\">\n");
-    for chart in charts(records) {
+    for chart in charts(loss, records) {
         let _ = writeln!(out, "<figure>{}</figure>", chart.svg());
     }
     out.push_str("</div>\n</body>\n</html>\n");
@@ -61,12 +62,17 @@ fn epochs(records: &[Record]) -> impl Iterator<Item = &EpochRecord> {
     })
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.2} %", 100.0 * share)
+/// An error as people read it: a share of images, or a number in the unit of the values.
+fn error_text(loss: Loss, error: f64) -> String {
+    match loss {
+        Loss::CrossEntropy { .. } => format!("{:.2} %", 100.0 * error),
+        Loss::SquaredError | Loss::AbsoluteError => format!("{error:.5}"),
+    }
 }
 
 /// Rows on what came of it.
-fn results(records: &[Record]) -> Vec<(String, String)> {
+fn results(objective: Loss, records: &[Record]) -> Vec<(String, String)> {
+    let text = |error| error_text(objective, error);
     let mut rows = Vec::new();
     if let Some(last) = epochs(records).last() {
         rows.push((
@@ -74,14 +80,14 @@ fn results(records: &[Record]) -> Vec<(String, String)> {
             format!("{} epochs, {} steps, {:.1} s", last.epoch, last.step, last.seconds),
         ));
         if let Some(train) = last.train {
-            let text = format!("loss {:.4}, error {} in the last epoch", train.loss, percent(train.error));
-            rows.push(("training".into(), text));
+            let line = format!("loss {:.4}, error {} in the last epoch", train.loss, text(train.error));
+            rows.push(("training".into(), line));
         }
     }
     if let Some(best) = epochs(records).filter(|e| e.best).last()
         && let Some(validation) = best.validation
     {
-        let (loss, error) = (validation.loss, percent(validation.error));
+        let (loss, error) = (validation.loss, text(validation.error));
         rows.push((
             "best on validation".into(),
             format!("loss {loss:.4}, error {error} in epoch {}", best.epoch),
@@ -89,17 +95,15 @@ fn results(records: &[Record]) -> Vec<(String, String)> {
     }
     for record in records {
         if let Record::Test { images, loss, error, top5_error } = record {
-            let (top1, top5) = (percent(*error), percent(*top5_error));
-            rows.push((
-                "test".into(),
-                format!("error {top1}, top-5 error {top5}, loss {loss:.4} on {images} images"),
-            ));
+            let top5 = top5_error.map(|e| format!("top-5 error {}, ", text(e))).unwrap_or_default();
+            let line = format!("error {}, {top5}loss {loss:.4} on {images} samples", text(*error));
+            rows.push(("test".into(), line));
         }
     }
     rows
 }
 
-fn charts(records: &[Record]) -> Vec<Chart> {
+fn charts(objective: Loss, records: &[Record]) -> Vec<Chart> {
     let steps = |y: &dyn Fn(&Record) -> Option<f64>| -> Vec<(f64, f64)> {
         let point = |r: &Record| match r {
             Record::Steps { epoch, .. } => Some((*epoch, y(r)?)),
@@ -107,8 +111,13 @@ fn charts(records: &[Record]) -> Vec<Chart> {
         };
         records.iter().filter_map(point).collect()
     };
+    let (loss_title, error_title, scale) = match objective {
+        Loss::CrossEntropy { .. } => ("mean cross-entropy (nats)", "images classified wrongly (%)", 100.0),
+        Loss::SquaredError => ("mean squared error", "root of the mean squared error", 1.0),
+        Loss::AbsoluteError => ("mean absolute error", "mean absolute error", 1.0),
+    };
     let losses = steps(&|r| if let Record::Steps { loss, .. } = r { Some(*loss) } else { None });
-    let errors = steps(&|r| if let Record::Steps { error, .. } = r { Some(100.0 * error) } else { None });
+    let errors = steps(&|r| if let Record::Steps { error, .. } = r { Some(scale * error) } else { None });
     let rates = steps(&|r| if let Record::Steps { rate, .. } = r { Some(*rate) } else { None });
     let norms = steps(&|r| if let Record::Steps { gradient_norm, .. } = r { *gradient_norm } else { None });
     let validation = |y: &dyn Fn(f64, f64) -> f64| -> Vec<(f64, f64)> {
@@ -123,13 +132,8 @@ fn charts(records: &[Record]) -> Vec<Chart> {
         lines
     };
     let mut charts = vec![
-        plot("Loss", "mean cross-entropy (nats)", pair(losses, validation(&|loss, _| loss)), Axis::Linear),
-        plot(
-            "Error",
-            "images classified wrongly (%)",
-            pair(errors, validation(&|_, e| 100.0 * e)),
-            Axis::Linear,
-        ),
+        plot("Loss", loss_title, pair(losses, validation(&|loss, _| loss)), Axis::Fitting),
+        plot("Error", error_title, pair(errors, validation(&|_, e| scale * e)), Axis::Linear),
     ];
     charts.extend(slopes(records));
     let signal = |title: &str, what: &str, of: &dyn Fn(&super::Signal) -> f64| {

@@ -3,6 +3,8 @@
 use super::*;
 use crate::train::{Quality, Signal, Slopes};
 
+const CLASSES: Loss = Loss::CrossEntropy { smoothing: 0.0 };
+
 fn epoch(epoch: u64, layers: usize) -> Record {
     let x = epoch as f64;
     let slope = |i: usize| Slopes {
@@ -40,7 +42,7 @@ fn records(layers: usize) -> Vec<Record> {
     let mut all = vec![epoch(0, layers)];
     all.extend((1..=10).map(steps));
     all.extend([epoch(1, layers), epoch(2, layers)]);
-    all.push(Record::Test { images: 40, loss: 0.1, error: 0.05, top5_error: 0.0 });
+    all.push(Record::Test { images: 40, loss: 0.1, error: 0.05, top5_error: Some(0.0) });
     all
 }
 
@@ -62,7 +64,7 @@ fn balanced(page: &str) {
 #[test]
 fn the_page_shows_every_curve() {
     for (layers, charts) in [(0, 4), (3, 7), (30, 7)] {
-        let page = report("shapes & <more>", &[("data".into(), "a<b".into())], &records(layers));
+        let page = report("shapes & <more>", &[("data".into(), "a<b".into())], CLASSES, &records(layers));
         balanced(&page);
         assert_eq!(page.matches("<figure>").count(), charts, "{layers}");
         assert!(
@@ -87,7 +89,12 @@ fn the_page_shows_every_curve() {
 
 #[test]
 fn a_run_that_stopped_says_so() {
-    let page = report("run", &[], &[Record::Stopped { step: 7, message: "the loss is not a number".into() }]);
+    let page = report(
+        "run",
+        &[],
+        CLASSES,
+        &[Record::Stopped { step: 7, message: "the loss is not a number".into() }],
+    );
     balanced(&page);
     assert!(page.contains("Stopped at step 7: the loss is not a number"));
 }

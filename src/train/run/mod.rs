@@ -1,5 +1,6 @@
 //! Runs: a model trained on a data set, in a folder that keeps what came of it and what it takes to go on.
 
+mod fit;
 mod folder;
 mod progress;
 mod record;
@@ -11,10 +12,11 @@ pub use record::{EpochRecord, Quality, Record, Slopes};
 pub use settings::{Amount, Augmentation, Length, Normalisation, Settings};
 
 use super::schedule::Moment;
-use super::{Score, Trainer};
+use super::{Loss, Method, Score, Trainer};
 use crate::compiler::Compiler;
 use crate::data::sets::{Augment, Batch, Dataset, Loader, LoaderOptions, Normalise, Spec};
 use crate::error::Error;
+use fit::Fit;
 use folder::Folder;
 use progress::Progress;
 use rectify_ir::op::Op;
@@ -28,6 +30,7 @@ use std::time::Instant;
 pub struct Run {
     config: Config,
     trainer: Trainer,
+    fit: Fit,
     loader: Loader,
     validation: Option<Loader>,
     test: Option<Loader>,
@@ -132,21 +135,19 @@ impl Run {
             (true, None) => return Err(Error::option(format!("{spec} has no test set"))),
         };
         let validation = validation.map(|set| evaluation(set, &plain)).transpose()?;
-        let [c, h, w] = train.shape();
-        let classes = train.classes().len();
+        settings.check_with(&train, spec)?;
+        let fit = Fit::new(compiler.model().graph(), &train);
+        let trainer = Trainer::new(compiler, &settings.method, &fit.input(batch))?;
+        let fit = fit.with(&trainer, &train, spec)?;
         let loader = Loader::new(train, LoaderOptions { batch, seed, augment, ..LoaderOptions::default() })?;
-        let trainer = Trainer::new(compiler, &settings.method, &[batch, c, h, w])?;
-        if let Some(own) = trainer.classes().filter(|own| *own != classes) {
-            let message = format!("the model has {own} classes, but {spec} has {classes}");
-            return Err(Error::Unsupported { name: about.model, message });
-        }
-        let sample = loader.batch(0, 0)?;
+        let sample = fit.batch(loader.batch(0, 0)?)?;
         let config = Config::new(settings, about);
         let folder = open(&config)?;
         let (progress, begun) = (Progress::default(), Instant::now());
         Ok(Run {
             config,
             trainer,
+            fit,
             loader,
             validation,
             test,
@@ -210,6 +211,7 @@ impl Run {
         while self.steps() < total {
             let batch =
                 batches.next().ok_or_else(|| Error::internal("training", "the batches have ended"))??;
+            let batch = self.fit.batch(batch)?;
             let (step, rate) = (self.steps(), self.rate());
             let outcome = self.trainer.step(batch.images.view(), batch.labels.view(), rate)?;
             self.check(&batch, outcome.loss)?;
@@ -238,8 +240,8 @@ impl Run {
     fn line(&mut self, rate: f64, watch: &mut dyn FnMut(Event<'_>)) -> Result<(), Error> {
         let (step, seconds) = (self.steps(), self.seconds());
         let epoch = step as f64 / self.steps_per_epoch() as f64;
-        let batch = self.config.settings.batch;
-        match self.progress.steps.take_record(batch, step, epoch, rate, seconds) {
+        let Settings { batch, method: Method { loss, .. }, .. } = self.config.settings;
+        match self.progress.steps.take_record(batch, loss, step, epoch, rate, seconds) {
             Some(record) => self.record(&record, watch),
             None => Ok(()),
         }
@@ -254,10 +256,11 @@ impl Run {
     /// Measures, keeps the best weights, and tells of it. Before the first step nothing is kept.
     fn end_epoch(&mut self, rate: f64, watch: &mut dyn FnMut(Event<'_>)) -> Result<(), Error> {
         let validation = match &self.validation {
-            Some(loader) => Some(evaluate(&mut self.trainer, loader, watch)?),
+            Some(loader) => Some(evaluate(&mut self.trainer, &self.fit, loader, watch)?),
             None => None,
         };
-        let train = self.progress.epoch.quality(self.config.settings.batch);
+        let Settings { batch, method: Method { loss: objective, .. }, .. } = self.config.settings;
+        let train = self.progress.epoch.quality(batch, objective);
         let step = self.steps();
         let epoch = step.div_ceil(self.steps_per_epoch());
         let judged = validation.map(Quality::from).or(train);
@@ -349,6 +352,7 @@ impl Run {
         self.folder.write_report(&super::report::report(
             &format!("Training of {}", about.model),
             &rows,
+            settings.method.loss,
             &records,
         ))
     }
@@ -388,7 +392,7 @@ impl Run {
         let mut test = None;
         if let Some(loader) = self.test.take() {
             self.trainer.load_weights(&self.folder.best())?;
-            let score = evaluate(&mut self.trainer, &loader, watch)?;
+            let score = evaluate(&mut self.trainer, &self.fit, &loader, watch)?;
             let (loss, error, top5_error) = (score.loss(), score.error(), score.top5_error());
             self.record(&Record::Test { images: score.rows, loss, error, top5_error }, watch)?;
             test = Some(score);
@@ -403,15 +407,22 @@ pub(crate) const NORMALISE: &str = "rectify.normalise";
 
 fn evaluate(
     trainer: &mut Trainer,
+    fit: &Fit,
     loader: &Loader,
     watch: &mut dyn FnMut(Event<'_>),
 ) -> Result<Score, Error> {
     watch(Event::Evaluating { images: loader.dataset().len() });
-    let mut score = Score::default();
+    let loss = trainer.method.loss;
+    let mut score = Score::new(loss);
     for batch in loader.epoch(0) {
-        let batch = batch?;
-        let logits = trainer.predict(batch.images.view())?;
-        score.add(logits.view(), batch.labels.as_slice::<u32>()?)?;
+        let batch = fit.batch(batch?)?;
+        let outputs = trainer.predict(batch.images.view())?;
+        match loss {
+            Loss::CrossEntropy { .. } => score.add(outputs.view(), batch.labels.as_slice::<u32>()?)?,
+            Loss::SquaredError | Loss::AbsoluteError => {
+                score.add_values(outputs.view(), batch.labels.view())?
+            }
+        }
     }
     Ok(score)
 }

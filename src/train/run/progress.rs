@@ -1,8 +1,9 @@
 //! How far a run has come: everything beside the trainer's values that the next step depends on.
 
 use super::record::{Quality, Record};
-use crate::train::Outcome;
 use crate::train::schedule::Plateau;
+use crate::train::score::error_of;
+use crate::train::{Loss, Outcome};
 use serde::{Deserialize, Serialize};
 
 /// Kept in checkpoints, so that a resumed run writes the same lines.
@@ -48,22 +49,23 @@ impl Sums {
     }
 
     /// Means, where a step has so many rows.
-    pub fn quality(&self, batch: usize) -> Option<Quality> {
+    pub fn quality(&self, batch: usize, objective: Loss) -> Option<Quality> {
         let steps = self.steps as f64;
-        let error = 1.0 - self.correct / (steps * batch as f64);
-        (self.steps > 0).then(|| Quality { loss: self.loss / steps, error })
+        let (loss, wrong) = (self.loss / steps, 1.0 - self.correct / (steps * batch as f64));
+        (self.steps > 0).then(|| Quality { loss, error: error_of(objective, loss).unwrap_or(wrong) })
     }
 
     /// A line of these means, which are forgotten.
     pub fn take_record(
         &mut self,
         batch: usize,
+        objective: Loss,
         step: u64,
         epoch: f64,
         rate: f64,
         seconds: f64,
     ) -> Option<Record> {
-        let Quality { loss, error } = self.quality(batch)?;
+        let Quality { loss, error } = self.quality(batch, objective)?;
         let gradient_norm = self.norm.map(|norm| norm / self.steps as f64);
         *self = Sums::default();
         Some(Record::Steps { step, epoch, rate, loss, error, gradient_norm, seconds })

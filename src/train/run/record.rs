@@ -4,7 +4,8 @@ use crate::train::{Score, Signal};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// A line. Errors are shares of images; losses are means over images; seconds are those of computing since the run began.
+/// A line. Errors are shares of images, or, where values are predicted, how far these are off: the root of the mean square, or
+/// the mean magnitude, by the loss. Losses are means over images; seconds are those of computing since the run began.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Record {
@@ -21,7 +22,14 @@ pub enum Record {
     /// At the end of an epoch (or of the run), and, as number 0, before the first step.
     Epoch(Box<EpochRecord>),
     /// The best weights on the test set.
-    Test { images: u64, loss: f64, error: f64, top5_error: f64 },
+    Test {
+        images: u64,
+        loss: f64,
+        error: f64,
+        /// Of classes alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        top5_error: Option<f64>,
+    },
     /// The run ended before its time.
     Stopped { step: u64, message: String },
 }

@@ -103,6 +103,11 @@ pub enum Normalisation {
 }
 
 impl Augmentation {
+    /// Whether images change from epoch to epoch.
+    pub(super) fn moves(&self) -> bool {
+        self.flip || self.crop > 0 || self.jitter.is_some() || self.colour.is_some()
+    }
+
     /// For training images, and for all others.
     pub(super) fn of(self, train: &Dataset) -> Result<(Augment, Augment), DataError> {
         let normalise = match self.normalise {
@@ -141,10 +146,13 @@ impl Settings {
         if self.warmup > 0 {
             text += &format!(" after {} steps of warm-up", self.warmup);
         }
-        if let Loss::CrossEntropy { smoothing } = self.method.loss
-            && smoothing > 0.0
-        {
-            text += &format!(", label smoothing {smoothing} (in the training loss alone)");
+        match self.method.loss {
+            Loss::CrossEntropy { smoothing } if smoothing > 0.0 => {
+                text += &format!(", label smoothing {smoothing} (in the training loss alone)");
+            }
+            Loss::CrossEntropy { .. } => {}
+            Loss::SquaredError => text += ", mean squared error",
+            Loss::AbsoluteError => text += ", mean absolute error",
         }
         if let Some(clip) = self.method.clip {
             text += &format!(", gradients clipped to {clip}");

@@ -219,7 +219,7 @@ fn npz_arrays() {
     check(&[("y", &labels)], "holds no array `x` or `x_train`");
     check(&[("x", &bytes)], "no tensor `y`");
     check(&[("x", &bytes), ("y", &one)], "array `y` has shape [1], but `x` has 3 images");
-    check(&[("x", &labels), ("y", &labels)], "array `x` has shape [3, 1]");
+    check(&[("x", &one), ("y", &one)], "array `x` has shape [1]");
     check(
         &[("x", &bytes), ("y", &Tensor::new([3], vec![0i64, -1, 0]).unwrap())],
         "array `y`: label -1 at element 1",
@@ -228,7 +228,20 @@ fn npz_arrays() {
         &[("x", &bytes), ("y", &Tensor::new([3], vec![0u64, 1, 1 << 40]).unwrap())],
         "array `y`: label 1099511627776 at element 2",
     );
-    check(&[("x", &bytes), ("y", &Tensor::new([3], vec![0f32; 3]).unwrap())], "array `y` holds f32");
+    check(&[("x", &bytes), ("y", &Tensor::new([3], vec![true; 3]).unwrap())], "array `y` holds bool");
+    let values = Tensor::new([3, 2], vec![1f32, 2.0, 3.0, 4.0, 5.0, f32::INFINITY]).unwrap();
+    check(&[("x", &bytes), ("y", &values)], "array `y`: inf at element 5");
+    check(&[("x", &floats), ("y", &values)], "array `y` has shape [3, 2], but `x` has 1 images");
+    let level = Tensor::new([1], vec![1f32]).unwrap();
+    check(
+        &[("x", &bytes), ("y", &labels), ("x_test", &floats), ("y_test", &level)],
+        "one of `y` and `y_test` holds integers, the other floats",
+    );
+    let pairs = Tensor::new([3, 2], vec![1f32; 6]).unwrap();
+    check(
+        &[("x", &bytes), ("y", &pairs), ("x_test", &floats), ("y_test", &level)],
+        "values of `y_test` are [], but those of `y` [2]",
+    );
     check(&[("x", &Tensor::new([1, 1, 1], vec![0i64]).unwrap()), ("y", &one)], "array `x` holds i64");
     check(
         &[("x", &Tensor::new([1, 1, 2], vec![0f32, f32::NAN]).unwrap()), ("y", &one)],
