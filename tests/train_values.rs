@@ -63,7 +63,7 @@ fn super_resolution_beats_repeating_pixels() {
         "--data",
         "npz:waves.npz",
         "--steps",
-        "160",
+        "400",
         "--validation",
         "32",
         "--test",
