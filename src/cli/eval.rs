@@ -139,10 +139,11 @@ impl Judge {
     }
 
     fn add(&mut self, compiler: &Compiler<'_>, normalise: Option<Normalise>) -> Result<(), Failure> {
-        Ok(match self {
+        match self {
             Judge::Classes(evaluator) => evaluator.add(compiler, normalise)?,
             Judge::Values(regression) => regression.add(compiler, normalise)?,
-        })
+        }
+        Ok(())
     }
 
     fn members(&self) -> usize {

@@ -173,7 +173,8 @@ impl Correlation {
                 let r = self.reach[i] as i64;
                 let mut weights = vec![0.0; 2 * self.reach[i] + 1];
                 for d in 1 - sizes[i]..sizes[i] {
-                    weights[(d.clamp(-r, r) + r) as usize] += self.pairs(i, starts[i], starts[i] + sizes[i], d);
+                    weights[(d.clamp(-r, r) + r) as usize] +=
+                        self.pairs(i, starts[i], starts[i] + sizes[i], d);
                 }
                 weights
             })
@@ -181,8 +182,12 @@ impl Correlation {
         let mut sum = 0.0;
         for index in 0..self.values.len() {
             let d = self.distance(index);
-            let weight: f64 =
-                d.iter().zip(&weights).zip(&self.reach).map(|((d, w), r)| w[(d + *r as i64) as usize]).product();
+            let weight: f64 = d
+                .iter()
+                .zip(&weights)
+                .zip(&self.reach)
+                .map(|((d, w), r)| w[(d + *r as i64) as usize])
+                .product();
             sum += weight * self.values[index];
         }
         let pairs: f64 = sizes.iter().map(|s| (s * s) as f64).product();

@@ -99,9 +99,8 @@ impl Gradient {
             meet * self.correlation.at(&at)
         });
         // At the ends of an axis some windows that would hold an element do not exist.
-        let roots: Vec<Vec<f64>> = (0..axes.len())
-            .map(|i| self.second.profile(i).into_iter().map(f64::sqrt).collect())
-            .collect();
+        let roots: Vec<Vec<f64>> =
+            (0..axes.len()).map(|i| self.second.profile(i).into_iter().map(f64::sqrt).collect()).collect();
         let common = |i: usize, p: usize, q: usize| {
             let (mut both, mut own) = (0.0, [0.0; 2]);
             for tap in 0..axes[i].kernel {
@@ -161,7 +160,7 @@ impl Gradient {
                 let stride = axis.stride as i64;
                 let (below, rest) = (distance[i].div_euclid(stride), distance[i].rem_euclid(stride));
                 let above = rest as f64 / stride as f64;
-                let up = corner >> i & 1 == 1;
+                let up = (corner >> i) & 1 == 1;
                 share *= if up { above } else { 1.0 - above };
                 at.push(below + i64::from(up));
             }

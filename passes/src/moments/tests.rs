@@ -32,7 +32,8 @@ fn by_label(text: &str) -> HashMap<String, Predicted> {
 /// Of weights, by name.
 fn weights(text: &str) -> HashMap<String, f64> {
     let (graph, predicted) = predictions(text, BatchNorm::Running);
-    let named = |(id, rms): (&NodeId, &f64)| (graph.node(*id).name.as_deref().unwrap_or_default().to_owned(), *rms);
+    let named =
+        |(id, rms): (&NodeId, &f64)| (graph.node(*id).name.as_deref().unwrap_or_default().to_owned(), *rms);
     predicted.weights.iter().map(named).collect()
 }
 
@@ -130,7 +131,9 @@ fn gradients_of_weights_are_sums_over_positions() {
     close(chain["b.weight"], 1.5f64.sqrt());
     close(chain["a.weight"], 0.3f64.sqrt());
     let of = |tail: &str| {
-        let text = format!("model t(x: f32[1, 8, 4, 4]) -> (y: f32[1, 16]) {{ x |> conv(16, kernel: 1) as c {tail} }}");
+        let text = format!(
+            "model t(x: f32[1, 8, 4, 4]) -> (y: f32[1, 16]) {{ x |> conv(16, kernel: 1) as c {tail} }}"
+        );
         weights(&text)["c.weight"]
     };
     // An average hands one gradient of 1 / 16 to 16 positions, at which the input has nothing in common.
@@ -145,7 +148,8 @@ fn statistics_of_a_batch_take_away_what_all_positions_share() {
     }";
     let of = |tail: &str| {
         let (graph, p) = predictions(&text.replace("TAIL", tail), BatchNorm::Fresh);
-        let conv = graph.topo_order().into_iter().find(|id| matches!(graph.node(*id).op, Op::Conv(_))).unwrap();
+        let conv =
+            graph.topo_order().into_iter().find(|id| matches!(graph.node(*id).op, Op::Conv(_))).unwrap();
         p.values[&conv.into()].gradient.unwrap()
     };
     assert!(of("global_avg_pool |> flatten") < 1e-6);

@@ -85,24 +85,24 @@ impl Arrays {
                     .help("images are [N, C, H, W] or [N, H, W], vectors [N, F]"));
             }
         };
-        let wrong = |what: &str| {
+        let wrong = || {
             let message =
-                format!("array `{y}` has shape {:?}, but `{x}` has {count} {what}", targets.shape());
+                format!("array `{y}` has shape {:?}, but `{x}` has {count} images", targets.shape());
             Err(DataError::new(path, message))
         };
         if targets.shape().first() != Some(&count) {
-            return wrong("images");
+            return wrong();
         }
         let targets = if targets.dtype().is_float() {
             let shape = targets.shape()[1..].to_vec();
             if targets.elements() == 0 {
-                return wrong("images");
+                return wrong();
             }
             Read::Values { shape, values: floats(path, &targets)? }
         } else if targets.elements() == count {
             Read::Labels(read_labels(path, &targets)?)
         } else {
-            return wrong("images");
+            return wrong();
         };
         Ok(Arrays { shape, pixels: pixels(path, &images)?, targets })
     }

@@ -136,10 +136,11 @@ impl Run {
         };
         let validation = validation.map(|set| evaluation(set, &plain)).transpose()?;
         settings.check_with(&train, spec)?;
+        let options = LoaderOptions { batch, seed, augment, ..LoaderOptions::default() };
+        let loader = Loader::new(train.clone(), options)?;
         let fit = Fit::new(compiler.model().graph(), &train);
         let trainer = Trainer::new(compiler, &settings.method, &fit.input(batch))?;
         let fit = fit.with(&trainer, &train, spec)?;
-        let loader = Loader::new(train, LoaderOptions { batch, seed, augment, ..LoaderOptions::default() })?;
         let sample = fit.batch(loader.batch(0, 0)?)?;
         let config = Config::new(settings, about);
         let folder = open(&config)?;
