@@ -94,7 +94,7 @@ fn super_resolution_beats_repeating_pixels() {
     case(&more(&[]), 2, "has values to be predicted, and no classes");
     case(&more(&["--loss", "l1", "--flip"]), 2, "do not follow its augmentation");
     case(&more(&["--loss", "l1", "--smoothing", "0.1"]), 2, "--smoothing does nothing with this loss");
-    let classes = ["train", model, "--data", "synth:shapes,n=100,size=8", "--run", "no", "--loss", "mse"];
+    let classes = ["train", model, "--data", "synth:shapes,n=100,size=12", "--run", "no", "--loss", "mse"];
     case(&classes, 2, "has classes, and no values to be predicted");
     case(&[&eval[..], &["--views", "ten"]].concat(), 2, "one view of each");
 }

@@ -48,12 +48,8 @@ pub(super) enum Measure {
     Weight(usize),
 }
 
-/// A probe of these layers: each with its value, and its weight where it has one.
-pub(super) fn probe(
-    model: &Graph,
-    layers: &[(Value, Option<Value>)],
-    batch_norm: BatchNorm,
-) -> Result<Probe, Error> {
+/// Refuses layers whose values would take too much memory.
+pub(super) fn check_size(model: &Graph, layers: &[(Value, Option<Value>)]) -> Result<(), Error> {
     let elements = |v: &Value| model.ty(*v).const_shape().unwrap_or_default().iter().product::<usize>();
     let total = layers.iter().map(|(v, _)| elements(v)).fold(0, usize::saturating_add);
     if total > MAX_ELEMENTS / 2 {
@@ -64,6 +60,15 @@ pub(super) fn probe(
             help: Some("give smaller inputs, or `--no-probe`".into()),
         });
     }
+    Ok(())
+}
+
+/// A probe of these layers: each with its value, and its weight where it has one.
+pub(super) fn probe(
+    model: &Graph,
+    layers: &[(Value, Option<Value>)],
+    batch_norm: BatchNorm,
+) -> Result<Probe, Error> {
     let broken = |e: ShapeError| Error::internal("lint", e);
     let mut graph = model.clone();
     // Gains are those of the model: what the probe adds reads layers too.

@@ -118,11 +118,15 @@ impl Lint {
             parameters.read(&graph, node, 0, &mut values).ok()?;
             Some(Draw::of(values.into_iter().map(f64::from)))
         };
+        let places: Vec<(Value, Option<Value>)> =
+            layers(&graph, Predictions::default()).into_iter().map(|(place, _)| place).collect();
+        if options.draws > 0 {
+            graph::check_size(&graph, &places)?;
+        }
         let predicted = moments::predict(&graph, seen(&graph, inputs), options.batch_norm, &loaded);
         let mut layers = layers(&graph, predicted);
         let (mut draws, mut refused) = (0, None);
         if options.draws > 0 {
-            let places: Vec<(Value, Option<Value>)> = layers.iter().map(|(place, _)| *place).collect();
             let probe = graph::probe(&graph, &places, options.batch_norm)?;
             refused = probe.refused.as_ref().map(ToString::to_string);
             let measures = probe.measures.clone();
