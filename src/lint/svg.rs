@@ -14,6 +14,9 @@ const NAMES: f64 = 96.0;
 const NAME: f64 = 14.0;
 const COLOURS: [&str; 6] = ["#1f6fb4", "#d1622b", "#2c8f57", "#8a4fbf", "#b03a5b", "#6b6b2a"];
 
+/// What is predicted and what is measured of a layer.
+type Compared = (Option<f64>, Option<Measured>);
+
 /// A self-contained picture of these reports of one model.
 pub fn svg(reports: &[Lint]) -> String {
     let height = 2.0 * (PANEL + TOP) + NAMES + 40.0 + 20.0 * reports.len() as f64;
@@ -59,7 +62,7 @@ fn panel(
     top: f64,
     title: &str,
     reports: &[Lint],
-    of: &dyn Fn(&Layer) -> (Option<f64>, Option<Measured>),
+    of: &dyn Fn(&Layer) -> Compared,
 ) {
     let usable = |v: &f64| v.is_finite() && *v > 0.0;
     let both = |l: &Layer| {
