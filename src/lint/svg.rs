@@ -57,13 +57,7 @@ pub fn svg(reports: &[Lint]) -> String {
     out
 }
 
-fn panel(
-    out: &mut String,
-    top: f64,
-    title: &str,
-    reports: &[Lint],
-    of: &dyn Fn(&Layer) -> Compared,
-) {
+fn panel(out: &mut String, top: f64, title: &str, reports: &[Lint], of: &dyn Fn(&Layer) -> Compared) {
     let usable = |v: &f64| v.is_finite() && *v > 0.0;
     let both = |l: &Layer| {
         let (predicted, measured) = of(l);
