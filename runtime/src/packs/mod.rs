@@ -197,12 +197,13 @@ impl Filling<'_> {
             let mut buffer = Vec::new();
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
-                if let Some((lent, part)) = lent.get(at) {
+                let Some((index, offset, group)) = jobs.get(at) else {
+                    // Last, as other threads' requests for memory, such as those of code, wait for it.
+                    let Some((lent, part)) = lent.get(at - jobs.len()) else { break };
                     let end = ((part + 1) * PART_BYTES).min(lent.bytes().len());
                     lent.make_present(part * PART_BYTES..end);
                     continue;
-                }
-                let Some((index, offset, group)) = jobs.get(at - lent.len()) else { break };
+                };
                 let range = packs[*index].format.packed_range(*group);
                 pages.present(offset + range.start * 4..offset + range.end * 4);
                 if let Err(error) = self.group(&reader, &packs[*index], *offset, *group, &mut buffer) {
