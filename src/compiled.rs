@@ -105,13 +105,14 @@ impl Compiled {
             return variant.compiled.run(&variant.inputs(inputs));
         }
         let specialisation = self.inner.specialisation(&self.inner.solve(&ordered)?)?;
-        let ports = &specialisation.plan().outputs;
-        let mut tensors = ports
-            .iter()
-            .map(|port| Tensor::zeros(port.dtype, port.shape.as_slice()))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut tensors = specialisation.outputs()?;
         let mut views: Vec<_> = tensors.iter_mut().map(Tensor::view_mut).collect();
         specialisation.run(&self.inner, &ordered, &mut views)?;
+        if specialisation.is_cut() {
+            let cut = specialisation.cut(&tensors)?;
+            tensors.truncate(self.inner.output_names.len());
+            tensors = tensors.into_iter().zip(cut).map(|(tensor, cut)| cut.unwrap_or(tensor)).collect();
+        }
         Ok(Outputs { names: self.inner.output_names.clone(), tensors })
     }
 
@@ -244,6 +245,9 @@ impl Inner {
         specialisation: &Specialisation,
         outputs: &'v mut [(&str, TensorViewMut<'_>)],
     ) -> Result<Vec<TensorViewMut<'v>>, Error> {
+        if specialisation.is_cut() {
+            return Err(Error::option("sizes of outputs are known after a run alone: call `run` instead"));
+        }
         let ports = &specialisation.plan().outputs;
         let mut slots: Vec<Option<TensorViewMut<'v>>> = ports.iter().map(|_| None).collect();
         for (name, view) in outputs {

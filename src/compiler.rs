@@ -254,6 +254,9 @@ impl<'m> Compiler<'m> {
             passes::PassError::Type { .. } => {
                 Error::Format { name: self.model.name().to_owned(), message: error.to_string() }
             }
+            passes::PassError::Unsupported { .. } => {
+                Error::Unsupported { name: self.model.name().to_owned(), message: error.to_string() }
+            }
             passes::PassError::Broken { .. } => Error::internal("passes", error),
         })?;
         Ok(Rewritten { typed, graph: optimized.graph, log: optimized.log, parameters })

@@ -82,6 +82,9 @@ pub fn multiply_adds(graph: &Graph, node: &Node) -> Result<Dim, DimError> {
         | Op::ArgReduce { .. }
         | Op::ArgSort { .. }
         | Op::Cumulate { .. }
+        | Op::Cut { .. }
+        | Op::NonZero
+        | Op::NonMaxSuppression { .. }
         | Op::MaxPoolIndices(_)
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }

@@ -28,6 +28,11 @@ impl Compiled {
             given.insert(port.name.to_string(), to_interpreter(view)?);
         }
         let mut parameter = |graph: &Graph, node: NodeId| {
+            if let Some(known) =
+                interp::known_param(graph, node).filter(|_| !graph.ty(node.into()).dtype.is_float())
+            {
+                return Ok(known);
+            }
             let shape = graph.ty(node.into()).const_shape().ok_or("its shape is not known")?;
             let mut values = vec![0f32; shape.iter().product()];
             inner.parameters.read(graph, node, 0, &mut values).map_err(|e| e.to_string())?;

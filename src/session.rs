@@ -11,7 +11,7 @@ use rectify_runtime::{Tensor, TensorView, session};
 use std::sync::Arc;
 
 /// A place to run a compiled model one call after another. As long as the shapes of the inputs stay, a run allocates
-/// nothing; other shapes make or fetch the code for them, and take over the memory.
+/// nothing, but outputs whose sizes depend on data; other shapes make or fetch the code for them, and take over the memory.
 pub struct Session {
     compiled: Compiled,
     /// Where shapes depend on values: the compilation for those of the last run, and its session.
@@ -26,6 +26,8 @@ struct Current {
     session: session::Session,
     input_shapes: Vec<Vec<usize>>,
     outputs: Outputs,
+    /// Where sizes of outputs are known after a run alone: all that they can have, then the counts.
+    whole: Vec<Tensor>,
     profile: Option<Profile>,
 }
 
@@ -49,8 +51,16 @@ impl Session {
         };
         let current = Current::fit(&self.compiled, &mut self.current, inputs, self.profiling)?;
         let bytes = inputs.iter().map(|(_, view)| view.bytes());
-        let outputs = current.outputs.tensors.iter_mut().map(bytes_of);
+        let cut = !current.whole.is_empty();
+        let outputs = if cut { &mut current.whole } else { &mut current.outputs.tensors };
+        let outputs = outputs.iter_mut().map(bytes_of);
         run(&mut current.session, inner, bytes, outputs, current.profile.as_ref())?;
+        if cut {
+            let cut = current.specialisation.cut(&current.whole)?;
+            let whole = current.whole.iter().take(inner.output_names.len());
+            let parts = whole.zip(cut).map(|(whole, cut)| cut.unwrap_or_else(|| whole.clone()));
+            current.outputs.tensors = parts.collect();
+        }
         Ok(&current.outputs)
     }
 
@@ -118,16 +128,14 @@ impl Current {
                 Some(previous) => specialisation.take_over(previous.session)?,
                 None => specialisation.session(inner)?,
             };
-            let tensors = specialisation
-                .plan()
-                .outputs
-                .iter()
-                .map(|port| Tensor::zeros(port.dtype, port.shape.as_slice()))
-                .collect::<Result<Vec<_>, _>>()?;
+            let outputs = specialisation.outputs()?;
+            let (tensors, whole) =
+                if specialisation.is_cut() { (vec![], outputs) } else { (outputs, vec![]) };
             *current = Some(Current {
                 session,
                 input_shapes: views.iter().map(|v| v.shape().to_vec()).collect(),
                 outputs: Outputs { names: inner.output_names.clone(), tensors },
+                whole,
                 profile: profile(profiling, compiled, &specialisation),
                 specialisation,
             });

@@ -4,13 +4,13 @@ use crate::compiled::Inner;
 use crate::error::Error;
 use rectify_ir::Graph;
 use rectify_ir::bind::{self, Bindings};
-use rectify_ir::plan::Plan;
+use rectify_ir::plan::{Plan, Port, PortCut};
 use rectify_ir::target::Target;
 use rectify_passes::lower::{self, ConvPolicy, LowerError};
 use rectify_runtime::packs::PackError;
 use rectify_runtime::profile::Profile;
 use rectify_runtime::session::{Code, Executable, RunError, RunOptions, Session};
-use rectify_runtime::{TensorView, TensorViewMut};
+use rectify_runtime::{Tensor, TensorView, TensorViewMut};
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -109,6 +109,31 @@ impl Specialisation {
     /// The caller's session for other sizes, as one for these.
     pub fn take_over(&self, session: Session) -> Result<Session, Error> {
         session.turned_to(self.executable.clone()).map_err(run_error)
+    }
+
+    /// Memory for the outputs of a run: of the model's, with all elements that they can have, then of the plan's own.
+    pub fn outputs(&self) -> Result<Vec<Tensor>, Error> {
+        let port = |port: &Port| Ok(Tensor::zeros(port.dtype, port.shape.as_slice())?);
+        self.plan.outputs.iter().map(port).collect()
+    }
+
+    /// Whether sizes of outputs are known after a run alone.
+    pub fn is_cut(&self) -> bool {
+        self.plan.outputs.iter().any(|port| !port.cuts.is_empty())
+    }
+
+    /// The model's outputs of a run: those that are cut as long as they are, `None` for the others.
+    pub fn cut(&self, outputs: &[Tensor]) -> Result<Vec<Option<Tensor>>, Error> {
+        let one = |(port, tensor): (&Port, &Tensor)| {
+            let mut cut = None;
+            for PortCut { axis, count } in &port.cuts {
+                let count = outputs[*count as usize].as_slice::<i64>()?.first().copied().unwrap_or(0);
+                let size = usize::try_from(count).unwrap_or(0);
+                cut = Some(cut.as_ref().unwrap_or(tensor).first(*axis as usize, size)?);
+            }
+            Ok(cut)
+        };
+        self.plan.outputs.iter().zip(outputs).map(one).collect()
     }
 }
 

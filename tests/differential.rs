@@ -97,10 +97,64 @@ const INDEXED: [(&str, &str); 9] = [
     ("x: i64[4, 25]", "let s = cumsum(x - 8, axis: 1, reverse: true)\nselect(less(s, 0), s / 3, pow(s, 2))"),
 ];
 
+/// Models of sizes that data gives.
+const CUT: [(&str, &str); 17] = [
+    ("x: f32[3, 5, 4]", "let (p, n) = nonzero(relu(x))\ncut(p, n, axis: 1, size: K)"),
+    ("x: bool[4, 70]", "let (p, n) = nonzero(x)\ncut(p, n, axis: 1, size: K) |> transpose(perm: [1, 0]) |> sub(2)"),
+    (
+        "x: f32[3, 5, 4]",
+        "let (p, n) = nonzero(relu(x))\nlet v = gather_nd(x, cut(p, n, axis: 1, size: K) |> transpose(perm: [1, 0]))
+        (v * 2, reduce_sum(v, axes: [0]), reduce_max(v, axes: [0], keep: true), reduce_mean(v, axes: [0]),
+            reduce_min(v, axes: [0]), reduce_prod(v, axes: [0]), softmax(v, axis: 0), arg_max(v, axis: 0),
+            arg_min(v, axis: 0, last: true), arg_sort(v, axis: 0), arg_sort(v, axis: 0, descending: true),
+            cumsum(v, axis: 0), cumprod(v, axis: 0, reverse: true))",
+    ),
+    ("x: f32[4, 9], n: i64[1]", "let k = cut(x, n, axis: 1, size: K)\n(reshape(k, shape: [-1]), reshape(k, shape: [2, 2*K]))"),
+    ("x: f32[9, 4], n: i64[1]", "let k = cut(x, n, axis: 0, size: K)\nreshape(k, shape: [1, 4*K]) |> relu"),
+    ("x: f32[9, 4], n: i64[1]", "let k = cut(x, n, axis: 0, size: K)\nreshape(k, shape: [2*K, 2]) |> reshape(shape: [K, 2, 2])"),
+    (
+        "x: i64[3, 9], y: i64[3, 20], n: i64[1], m: i64[1]",
+        "let (a, b) = (cut(x, n, axis: 1, size: A), cut(y, m, axis: 1, size: B))
+        (concat(a, x, b, a, axis: 1), reshape(concat(a, b, axis: 1), shape: [-1]))",
+    ),
+    ("x: f32[7, 20], n: i64[1], i: i64[4]", "let k = cut(x, n, axis: 1, size: K) |> concat(x, axis: 1)\ngather(k, i - 9, axis: 1)"),
+    ("x: f32[20, 6], n: i64[1]", "let k = cut(x, n, axis: 0, size: K)\nslice(k, axes: [0], starts: [-1], ends: [-9223372036854775807], steps: [-1])"),
+    ("x: f32[5, 20], n: i64[1]", "let k = cut(x, n, axis: 1, size: K)\n(matmul(k, transpose(k, perm: [1, 0])), matmul(transpose(k, perm: [1, 0]), x))"),
+    (
+        "x: f32[4, 6, 5], y: f32[4, 6, 5]",
+        "let (p, n) = nonzero(relu(x))\nlet k = cut(p, n, axis: 1, size: K) |> transpose(perm: [1, 0])
+        scatter_nd(y, k, gather_nd(x, k), reduction: add)",
+    ),
+    ("x: f32[30], i: i64[12], u: f32[12], n: i64[1]", "scatter_elements(x, cut(i, n, axis: 0, size: K) - 3, cut(u, n, axis: 0, size: K))"),
+    ("x: f32[9, 3, 8, 8], n: i64[1]", "cut(x, n, axis: 0, size: K) |> conv(6, kernel: 3) as c |> relu |> global_avg_pool |> flatten |> dense(5) as d"),
+    ("x: f32[9, 12], n: i64[1]", "let k = cut(x, n, axis: 0, size: K)\nlet (p, m) = nonzero(relu(k))\ncut(p, m, axis: 1, size: L)"),
+    ("x: f32[9, 12], n: i64[1]", "cut(x, n, axis: 0, size: K) |> layer_norm as l |> expand(shape: [3, K, 12]) |> pad(pads: [0, 0, 1, 0, 0, 1])"),
+    (
+        "b: f32[2, 30, 4], s: f32[2, 3, 30], most: i64[1], overlap: f32[1], t: f32[1]",
+        "let order = arg_sort(s, axis: 2, descending: true)
+        (non_max_suppression(abs(b), s, order, most, overlap, t, limit: 11, centre: true),
+            non_max_suppression(b, s, order, most, abs(overlap), t))",
+    ),
+    (
+        "b: f32[1, 30, 4], s: f32[1, 2, 30], most: i64[1], overlap: f32[1], t: f32[1]",
+        "let k = cut(s, most, axis: 2, size: K)\nlet c = cut(b, most, axis: 1, size: K)
+        non_max_suppression(c, k, arg_sort(k, axis: 2, descending: true), most, abs(overlap), t, limit: 8)",
+    ),
+];
+
+#[test]
+fn sizes_that_data_gives_agree_with_the_interpreter_at_every_level() {
+    agree_at_every_level(&CUT);
+}
+
 #[test]
 fn places_and_integers_agree_with_the_interpreter_at_every_level() {
+    agree_at_every_level(&INDEXED);
+}
+
+fn agree_at_every_level(models: &[(&str, &str)]) {
     let mut ran = 0;
-    for (seed, (inputs, body)) in INDEXED.iter().enumerate() {
+    for (seed, (inputs, body)) in models.iter().enumerate() {
         let model =
             Model::parse(&format!("model m({inputs}) {{\n{body}\n}}")).unwrap_or_else(|e| panic!("{e}"));
         let graph = model.graph();
@@ -115,6 +169,9 @@ fn places_and_integers_agree_with_the_interpreter_at_every_level() {
                 let ints = || t.to_f64().into_iter().map(|v| v as i64);
                 let tensor = match dtype {
                     DType::F32 => Tensor::new(shape, t.floats().expect("floats").to_vec()),
+                    DType::Bool => {
+                        Tensor::new(shape, t.to_f64().into_iter().map(|v| v != 0.0).collect::<Vec<_>>())
+                    }
                     DType::I32 => Tensor::new(shape, ints().map(|v| v as i32).collect::<Vec<_>>()),
                     _ => Tensor::new(shape, ints().collect::<Vec<_>>()),
                 };
@@ -132,13 +189,14 @@ fn places_and_integers_agree_with_the_interpreter_at_every_level() {
             let (got, want) =
                 (compiled.run(&views).expect("a run"), compiled.reference(&views).expect("a reference"));
             for ((name, got), (_, want)) in got.iter().zip(want.iter()) {
+                assert_eq!(got.shape(), want.shape(), "{body}, {level}, {name}");
                 let comparison = Comparison::new(got, want, Default::default());
                 assert!(comparison.agrees(), "{body}, {level}, {name}: {comparison}");
             }
             ran += 1;
         }
     }
-    assert!(ran >= 2 * INDEXED.len() || !cfg!(target_arch = "x86_64"), "{ran}");
+    assert!(ran >= 2 * models.len() || !cfg!(target_arch = "x86_64"), "{ran}");
 }
 
 /// Models of f64, whose results must have more digits than f32 has.

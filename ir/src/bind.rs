@@ -43,8 +43,33 @@ fn list(names: &[String]) -> String {
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
-/// The dimension names that the types and attributes of a graph depend on.
+/// The dimension names that the types and attributes of a graph depend on, data dims apart.
 pub fn symbols(graph: &Graph) -> BTreeSet<Arc<str>> {
+    let mut names = all_symbols(graph);
+    for name in data_dims(graph) {
+        names.remove(&name);
+    }
+    names
+}
+
+/// The dimension names that data gives a value, when the graph runs: those in the sizes of cuts that no input and no
+/// parameter has.
+pub fn data_dims(graph: &Graph) -> BTreeSet<Arc<str>> {
+    let (mut cuts, mut given) = (BTreeSet::new(), BTreeSet::new());
+    for id in graph.node_ids() {
+        let node = graph.node(id);
+        match &node.op {
+            Op::Cut { size, .. } => size.collect_symbols(&mut cuts),
+            Op::Input | Op::Param(_) => {
+                node.types.iter().flat_map(|t| &t.shape).for_each(|d| d.collect_symbols(&mut given));
+            }
+            _ => {}
+        }
+    }
+    cuts.difference(&given).cloned().collect()
+}
+
+fn all_symbols(graph: &Graph) -> BTreeSet<Arc<str>> {
     let mut names = BTreeSet::new();
     for id in graph.node_ids() {
         let node = graph.node(id);
@@ -57,7 +82,7 @@ pub fn symbols(graph: &Graph) -> BTreeSet<Arc<str>> {
 /// The graph with every dimension name replaced by its value.
 ///
 /// Types are inferred anew, so a size that leaves no room for a window is an error here. `same` paddings become
-/// explicit. The facts are checked and then gone, as no name is left.
+/// explicit. The facts are checked and then gone, as no name is left but data dims, which stay with theirs.
 pub fn bind(graph: &Graph, bindings: &Bindings) -> Result<Graph, BindError> {
     let names = symbols(graph);
     let known = || names.iter().map(ToString::to_string).collect();
@@ -74,10 +99,14 @@ pub fn bind(graph: &Graph, bindings: &Bindings) -> Result<Graph, BindError> {
     if let Some(text) = bindings.iter().find_map(|(name, value)| graph.facts.violation(name, *value)) {
         return Err(BindError::Fact(text));
     }
-    let value = |d: &Dim| d.eval(&|name| bindings.get(name).copied()).map(Dim::Const);
-
     let mut bound = graph.clone();
-    bound.facts = Default::default();
+    let data = data_dims(graph);
+    bound.facts.symbols.retain(|name, _| data.contains(name));
+    let facts = bound.facts.clone();
+    let value = |d: &Dim| match data.is_empty() {
+        true => d.eval(&|name| bindings.get(name).copied()).map(Dim::Const),
+        false => d.substitute(&|name| bindings.get(name).map(|v| Dim::Const(*v)), &facts),
+    };
     for id in graph.topo_order() {
         let node = bound.node(id);
         let mut op = node.op.clone();
@@ -99,6 +128,18 @@ pub fn bind(graph: &Graph, bindings: &Bindings) -> Result<Graph, BindError> {
     Ok(bound)
 }
 
+/// Puts the values of data dims into one node, as they become known.
+pub fn bind_data(graph: &mut Graph, id: NodeId, sizes: &Bindings) -> Result<(), BindError> {
+    let facts = graph.facts.clone();
+    let value = |d: &mut Dim| -> Result<(), BindError> {
+        *d = d.substitute(&|name| sizes.get(name).map(|v| Dim::Const(*v)), &facts)?;
+        Ok(())
+    };
+    let node = graph.node_mut(id);
+    node.types.iter_mut().flat_map(|t| &mut t.shape).try_for_each(&value)?;
+    attr_dims_mut(node.op).into_iter().try_for_each(value)
+}
+
 /// A node as messages name it: by its label, or by what it is.
 fn describe(graph: &Graph, id: NodeId) -> String {
     let node = graph.node(id);
@@ -115,7 +156,9 @@ fn attr_dims(op: &Op) -> Vec<&Dim> {
             dims.iter().collect()
         }
         Op::Slice { starts, ends, .. } => starts.iter().chain(ends).collect(),
-        Op::ArgSort { count, .. } => vec![count],
+        Op::ArgSort { count: size, .. }
+        | Op::Cut { size, .. }
+        | Op::NonMaxSuppression { limit: size, .. } => vec![size],
         Op::Resize(a) => match &a.target {
             ResizeTarget::Sizes(sizes) | ResizeTarget::Both { sizes, .. } => sizes.iter().collect(),
             ResizeTarget::Scales(_) => vec![],
@@ -140,6 +183,7 @@ fn attr_dims(op: &Op) -> Vec<&Dim> {
         | Op::ArgReduce { .. }
         | Op::Cumulate { .. }
         | Op::MaxPoolIndices(_)
+        | Op::NonZero
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
@@ -160,13 +204,15 @@ fn attr_dims(op: &Op) -> Vec<&Dim> {
 }
 
 /// As [`attr_dims`], to change them.
-fn attr_dims_mut(op: &mut Op) -> Vec<&mut Dim> {
+pub fn attr_dims_mut(op: &mut Op) -> Vec<&mut Dim> {
     match op {
         Op::Reshape { shape: dims } | Op::Expand { shape: dims } | Op::Split { sizes: dims, .. } => {
             dims.iter_mut().collect()
         }
         Op::Slice { starts, ends, .. } => starts.iter_mut().chain(ends).collect(),
-        Op::ArgSort { count, .. } => vec![count],
+        Op::ArgSort { count: size, .. }
+        | Op::Cut { size, .. }
+        | Op::NonMaxSuppression { limit: size, .. } => vec![size],
         Op::Resize(a) => match &mut a.target {
             ResizeTarget::Sizes(sizes) | ResizeTarget::Both { sizes, .. } => sizes.iter_mut().collect(),
             ResizeTarget::Scales(_) => vec![],
@@ -191,6 +237,7 @@ fn attr_dims_mut(op: &mut Op) -> Vec<&mut Dim> {
         | Op::ArgReduce { .. }
         | Op::Cumulate { .. }
         | Op::MaxPoolIndices(_)
+        | Op::NonZero
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }
@@ -259,6 +306,9 @@ fn resolve_same(op: &mut Op, operands: &[Vec<Dim>]) {
         | Op::ArgReduce { .. }
         | Op::ArgSort { .. }
         | Op::Cumulate { .. }
+        | Op::Cut { .. }
+        | Op::NonZero
+        | Op::NonMaxSuppression { .. }
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }

@@ -17,6 +17,7 @@
 //! | `literals` | A literal has as many bytes as its shape says, and the type of its node. |
 //! | `inits` | Numbers of an initialisation are finite. |
 //! | `outputs` | There is at least one output; names of outputs are unique; every output is a value of the graph. |
+//! | `cuts` | The size of a cut has a name that no input and no parameter has; cuts of one size have one count. |
 //! | `facts` | `modulus >= 1`, `0 <= remainder < modulus`, and some value fits all facts of a name. |
 //!
 //! Shape inference checks attributes too: windows have an entry a spatial axis, axes are in range, axes of a PReLU
@@ -77,6 +78,7 @@ pub const RULES: &[(&str, Check)] = &[
     ("literals", literals),
     ("inits", inits),
     ("outputs", outputs),
+    ("cuts", cuts),
     ("facts", facts),
 ];
 
@@ -294,6 +296,24 @@ fn outputs(graph: &Graph, report: &mut Report<'_>) {
         let value = output.value;
         if graph.get(value.node).is_none_or(|n| value.result as usize >= n.types.len()) {
             report(None, format!("the output `{}` is {value}, which is no value of the graph", output.name));
+        }
+    }
+}
+
+fn cuts(graph: &Graph, report: &mut Report<'_>) {
+    let data = crate::bind::data_dims(graph);
+    let mut counts = BTreeMap::new();
+    for (id, node) in nodes(graph) {
+        if let (Op::Cut { size, .. }, [_, count]) = (&node.op, node.operands.as_slice()) {
+            let mut names = BTreeSet::new();
+            size.collect_symbols(&mut names);
+            if names.is_disjoint(&data) {
+                report(Some(id), format!("the size {size} is known without the cut"));
+            }
+            let first = counts.entry(size).or_insert(*count);
+            if first != count {
+                report(Some(id), format!("the size {size} is {count} here and {first} elsewhere"));
+            }
         }
     }
 }

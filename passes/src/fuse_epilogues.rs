@@ -95,6 +95,9 @@ fn root_kind(op: &Op) -> Root {
         | Op::ArgReduce { .. }
         | Op::ArgSort { .. }
         | Op::Cumulate { .. }
+        | Op::Cut { .. }
+        | Op::NonZero
+        | Op::NonMaxSuppression { .. }
         | Op::MaxPoolIndices(_)
         | Op::Concat { .. }
         | Op::Split { .. }

@@ -82,6 +82,9 @@ pub(crate) fn identity(
         | Op::ArgReduce { .. }
         | Op::ArgSort { .. }
         | Op::Cumulate { .. }
+        | Op::Cut { .. }
+        | Op::NonZero
+        | Op::NonMaxSuppression { .. }
         | Op::MaxPoolIndices(_)
         | Op::BatchNorm { .. }
         | Op::LayerNorm { .. }

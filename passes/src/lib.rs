@@ -6,6 +6,7 @@
 pub mod algebra;
 mod canonicalise;
 mod cleanup;
+mod decompose;
 mod edit;
 mod fold_constants;
 mod fold_init;
@@ -16,7 +17,9 @@ pub mod init_analysis;
 pub mod log;
 pub mod lower;
 pub mod moments;
+mod pieces;
 pub mod pipeline;
+mod sink_cuts;
 pub mod training;
 
 pub use init_analysis::{InitReport, InitWarning, explain_init};

@@ -2,7 +2,10 @@
 
 use crate::algebra::Limits;
 use crate::log::{Log, Recorder};
-use crate::{algebra, canonicalise, cleanup, fold_constants, fold_init, fuse_epilogues};
+use crate::{
+    algebra, canonicalise, cleanup, decompose, fold_constants, fold_init, fuse_epilogues, sink_cuts,
+};
+use rectify_ir::dim::DimError;
 use rectify_ir::graph::{Graph, Stage};
 use rectify_ir::shape::infer_node;
 use std::time::Instant;
@@ -23,6 +26,12 @@ pub static PASSES: &[Pass] = &[
     // Before any rewrite: fans and gains are read off the layers and rectifiers as written.
     Pass { name: "fold_init", about: "resolves fans and gains of initialisations",
         run: |g, _, r| { fold_init::fold_init(g, r); Ok(()) } },
+    // Before all that takes sizes for known: from here on, only outputs are cut.
+    Pass { name: "sink_cuts", about: "computes with all that a size known at run time can be, and cuts the outputs",
+        run: |g, _, _| sink_cuts::sink_cuts(g) },
+    // After what looks at these operations as a whole, before what rewrites their parts.
+    Pass { name: "decompose", about: "writes selections as simpler operations",
+        run: |g, _, _| decompose::decompose(g) },
     // Before the algebra, which has no rules of associativity and commutativity.
     Pass { name: "canonicalise", about: "brings sums, products and rectifiers into one form",
         run: |g, _, r| { canonicalise::canonicalise(g, r); Ok(()) } },
@@ -100,9 +109,18 @@ pub enum PassError {
     /// The model is at fault.
     #[error("{at}: {message}")]
     Type { at: String, message: String },
+    /// The model needs what the compiler does not do.
+    #[error("{at}: {message}")]
+    Unsupported { at: String, message: String },
     /// A bug of the pass.
     #[error("after the pass {pass}: {}", violations.join("; "))]
     Broken { pass: &'static str, violations: Vec<String> },
+}
+
+impl From<DimError> for PassError {
+    fn from(error: DimError) -> PassError {
+        PassError::Unsupported { at: "a size".into(), message: error.to_string() }
+    }
 }
 
 fn names() -> String {

@@ -123,6 +123,24 @@ impl Tensor {
         Ok(Tensor { shape, data: self.data })
     }
 
+    /// The first `size` slices along an axis; all of them if there are no more.
+    pub fn first(&self, axis: usize, size: usize) -> Result<Tensor, TensorError> {
+        let mut shape = self.shape.clone();
+        let Some(all) = shape.get(axis).copied().filter(|all| size < *all) else { return Ok(self.clone()) };
+        shape[axis] = size;
+        let slice = shape[axis + 1..].iter().product::<usize>() * self.dtype().size_bytes();
+        let mut cut = Tensor::zeros(self.dtype(), shape)?;
+        let view = self.view();
+        let mut to = cut.view_mut();
+        // Safety: the bytes are those of whole elements of the same type.
+        let to = unsafe { to.bytes_mut() };
+        let rows = to.chunks_exact_mut((size * slice).max(1));
+        for (to, from) in rows.zip(view.bytes().chunks_exact((all * slice).max(1))) {
+            to.copy_from_slice(&from[..to.len()]);
+        }
+        Ok(cut)
+    }
+
     /// The elements as another type, see [`TensorView::convert`].
     pub fn convert(&self, dtype: DType) -> Result<Tensor, TensorError> {
         self.view().convert(dtype)

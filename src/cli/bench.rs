@@ -358,5 +358,6 @@ fn family(kernel: &Descriptor) -> &'static str {
         Descriptor::WinogradGradient(_) => "winograd gradient",
         Descriptor::Nest(_) => "nest",
         Descriptor::Sort(_) => "sort",
+        Descriptor::Suppression(_) => "suppression",
     }
 }

@@ -58,6 +58,7 @@ fn one(op: &OpSpec) -> String {
             AttrKind::Axes => "axes".to_owned(),
             AttrKind::Ints => "integers".to_owned(),
             AttrKind::Dims => "sizes".to_owned(),
+            AttrKind::NewDim => "name of a size".to_owned(),
             AttrKind::Scales => "factor, or one a spatial axis".to_owned(),
         };
         let default = if attr.default.is_empty() { "required" } else { attr.default };

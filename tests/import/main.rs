@@ -7,5 +7,6 @@ mod documented;
 mod encode;
 mod mutations;
 mod operators;
+mod selection;
 mod sizes;
 mod written;

@@ -9,6 +9,7 @@ pub mod nest;
 pub mod program;
 pub mod scalar;
 pub mod sort;
+pub mod suppression;
 pub mod window;
 pub mod winograd;
 
@@ -27,6 +28,7 @@ pub fn generate(descriptor: &Descriptor, target: &Target) -> Result<Function, Em
         Descriptor::WinogradGradient(kernel) => winograd::gradient::generate(kernel, target),
         Descriptor::Nest(kernel) => nest::generate(kernel, target),
         Descriptor::Sort(kernel) => sort::generate(kernel, target),
+        Descriptor::Suppression(kernel) => suppression::generate(kernel, target),
     })
 }
 

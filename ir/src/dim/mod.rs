@@ -28,6 +28,33 @@ pub enum Dim {
     Expr(Arc<Poly>),
 }
 
+/// Arithmetic on numbers that stand for sizes.
+pub trait Sizes {
+    type Value: Clone;
+    type Error: From<DimError>;
+    fn number(&mut self, n: i64) -> Result<Self::Value, Self::Error>;
+    fn name(&mut self, name: &str) -> Result<Self::Value, Self::Error>;
+    fn sum(&mut self, a: Self::Value, b: Self::Value) -> Result<Self::Value, Self::Error>;
+    fn product(&mut self, a: Self::Value, b: Self::Value) -> Result<Self::Value, Self::Error>;
+    /// Rounded down.
+    fn quotient(&mut self, a: Self::Value, b: Self::Value) -> Result<Self::Value, Self::Error>;
+}
+
+/// A product of powers with a coefficient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Term {
+    pub coefficient: i64,
+    pub factors: Vec<(Factor, u32)>,
+}
+
+/// What a dimension is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Factor {
+    Name(Arc<str>),
+    /// The floor of a dimension divided by a constant of at least 2.
+    Quotient(Dim, i64),
+}
+
 /// Why an operation on dimensions has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DimError {
@@ -184,6 +211,57 @@ impl Dim {
         match self {
             Dim::Const(_) => None,
             Dim::Expr(p) => p.linear_root(value),
+        }
+    }
+
+    /// The dimension as a sum: its terms, to be added up and divided exactly by the denominator.
+    pub fn terms(&self) -> Result<(i64, Vec<Term>), DimError> {
+        let poly = self.poly();
+        let (denominator, parts) = poly.parts()?;
+        let factor = |(atom, power): &(Atom, u32)| {
+            let factor = match atom {
+                Atom::Sym(name) => Factor::Name(name.clone()),
+                Atom::Floor(p, divisor) => Factor::Quotient(Dim::from_poly((**p).clone()), *divisor),
+            };
+            (factor, *power)
+        };
+        let term = |(coefficient, atoms): (i64, &[(Atom, u32)])| Term {
+            coefficient,
+            factors: atoms.iter().map(factor).collect(),
+        };
+        Ok((denominator, parts.into_iter().map(term).collect()))
+    }
+
+    /// The dimension computed from the numbers that its names are.
+    pub fn compute<S: Sizes>(&self, sizes: &mut S) -> Result<S::Value, S::Error> {
+        let (denominator, terms) = self.terms()?;
+        let mut sum: Option<S::Value> = None;
+        for term in terms {
+            let mut product = sizes.number(term.coefficient)?;
+            for (factor, power) in term.factors {
+                let value = match factor {
+                    Factor::Name(name) => sizes.name(&name)?,
+                    Factor::Quotient(dim, divisor) => {
+                        let (value, divisor) = (dim.compute(sizes)?, sizes.number(divisor)?);
+                        sizes.quotient(value, divisor)?
+                    }
+                };
+                for _ in 0..power {
+                    product = sizes.product(product, value.clone())?;
+                }
+            }
+            sum = Some(match sum {
+                None => product,
+                Some(sum) => sizes.sum(sum, product)?,
+            });
+        }
+        match (sum, denominator) {
+            (None, _) => sizes.number(0),
+            (Some(sum), 1) => Ok(sum),
+            (Some(sum), d) => {
+                let d = sizes.number(d)?;
+                sizes.quotient(sum, d)
+            }
         }
     }
 

@@ -313,6 +313,16 @@ impl Poly {
         Some((name.clone(), root.and_then(Ratio::as_int)))
     }
 
+    /// The common denominator, and the numerators with their atoms.
+    pub fn parts(&self) -> Result<(i64, Vec<(i64, &[(Atom, u32)])>), DimError> {
+        let den = self.common_denominator()?;
+        let mut parts = Vec::with_capacity(self.terms.len());
+        for (m, c) in &self.terms {
+            parts.push((mul(c.num, den / c.den)?, m.as_slice()));
+        }
+        Ok((den, parts))
+    }
+
     pub fn collect_symbols(&self, names: &mut BTreeSet<Arc<str>>) {
         for (a, _) in self.terms.keys().flatten() {
             match a {

@@ -295,7 +295,8 @@ impl Graph {
         for node in self.topo_order() {
             let n = self.node(node);
             let constant = match n.op {
-                Op::Input => false,
+                // Whose size is known at run time is computed then.
+                Op::Input | Op::Cut { .. } => false,
                 Op::Param(_) | Op::Const(_) => true,
                 _ => n.operands.iter().all(|v| set.contains(&v.node)),
             };

@@ -1,6 +1,7 @@
 //! Why a graph cannot be evaluated on given inputs.
 
 use crate::bind::BindError;
+use crate::dim::Dim;
 use crate::types::TensorType;
 use crate::verify::Violation;
 
@@ -17,6 +18,8 @@ pub enum EvalError {
     Param { name: String, message: String },
     #[error("{node} needs more memory than the limit of {limit} bytes")]
     Memory { node: String, limit: u64 },
+    #[error("{node}: the size {size} would be {found}, which disagrees with what is known of it")]
+    Size { node: String, size: Dim, found: i64 },
     #[error("division of an integer by zero")]
     DivisionByZero,
     /// Single nodes only: whole graphs are verified first.

@@ -73,6 +73,9 @@ pub(super) fn slice<T: Float>(
     steps: &[i64],
 ) -> Result<Tensor<T>, EvalError> {
     let (x, own) = (k.x[0], strides(&k.x[0].shape));
+    if x.data.is_empty() {
+        return nothing(k);
+    }
     let mut places: Vec<(i64, i64)> = vec![(0, 1); own.len()];
     for ((axis, start), step) in axes.iter().zip(starts).zip(steps) {
         places[*axis] = (start.as_const().ok_or(EvalError::Kind)?, *step);
@@ -121,6 +124,9 @@ pub(super) fn expand<T: Float>(k: &Kernel<'_, T>) -> Result<Tensor<T>, EvalError
 
 pub(super) fn gather<T: Float>(k: &Kernel<'_, T>, axis: usize) -> Result<Tensor<T>, EvalError> {
     let (x, indices, own) = (k.x[0], k.x[1], strides(&k.x[0].shape));
+    if x.data.is_empty() {
+        return nothing(k);
+    }
     let Data::Int(places) = &indices.data else { return Err(EvalError::Kind) };
     let (steps, rank) = (strides(&indices.shape), indices.shape.len());
     Ok(x.gather(k.shape(0)?, 0.0, |index| {
@@ -132,6 +138,9 @@ pub(super) fn gather<T: Float>(k: &Kernel<'_, T>, axis: usize) -> Result<Tensor<
 
 pub(super) fn gather_elements<T: Float>(k: &Kernel<'_, T>, axis: usize) -> Result<Tensor<T>, EvalError> {
     let (x, indices, own) = (k.x[0], k.x[1], strides(&k.x[0].shape));
+    if x.data.is_empty() {
+        return nothing(k);
+    }
     let Data::Int(places) = &indices.data else { return Err(EvalError::Kind) };
     let steps = strides(&indices.shape);
     Ok(x.gather(k.shape(0)?, 0.0, |index| {
@@ -142,6 +151,9 @@ pub(super) fn gather_elements<T: Float>(k: &Kernel<'_, T>, axis: usize) -> Resul
 
 pub(super) fn gather_nd<T: Float>(k: &Kernel<'_, T>, batch: usize) -> Result<Tensor<T>, EvalError> {
     let (x, indices, own) = (k.x[0], k.x[1], strides(&k.x[0].shape));
+    if x.data.is_empty() {
+        return nothing(k);
+    }
     let Data::Int(places) = &indices.data else { return Err(EvalError::Kind) };
     let (steps, outer) = (strides(&indices.shape), indices.shape.len() - 1);
     let depth = indices.shape[outer];
@@ -151,6 +163,11 @@ pub(super) fn gather_nd<T: Float>(k: &Kernel<'_, T>, batch: usize) -> Result<Ten
         let slice = dot(&index[outer..], &own[batch + depth..]);
         Some(dot(&index[..batch], &own) + (0..depth).map(along).sum::<usize>() + slice)
     }))
+}
+
+/// Zeros: a part of nothing, where a size that data gives turns out to be 0.
+fn nothing<T: Float>(k: &Kernel<'_, T>) -> Result<Tensor<T>, EvalError> {
+    Ok(k.x[0].gather(k.shape(0)?, 0.0, |_| None))
 }
 
 /// [`place`] of tensors' sizes.

@@ -16,6 +16,7 @@ mod order;
 mod pool;
 mod reduce;
 mod resize;
+mod selection;
 mod tensor;
 mod window;
 
@@ -25,7 +26,8 @@ pub use float::{Float, erf, erfc, max, min};
 pub use resize::{ResizeTaps, nearest_source, resize_keeps, source_coordinate};
 pub use tensor::{Data, Tensor};
 
-use crate::bind::{bind, solve};
+use crate::bind::{BindError, Bindings, bind, bind_data, data_dims, solve};
+use crate::dim::Dim;
 use crate::dtype::DType;
 use crate::graph::{EpArg, Graph, Node, NodeId, Value};
 use crate::op::{Op, Source};
@@ -33,7 +35,8 @@ use crate::shape::operand_types_of;
 use crate::types::TensorType;
 use crate::verify::verify;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 /// Tensors by name.
 pub type Tensors<T> = BTreeMap<String, Tensor<T>>;
@@ -93,7 +96,9 @@ pub fn run<T: Float>(
     verify(graph).map_err(EvalError::Invalid)?;
     let shapes =
         inputs.iter().map(|(name, t)| (name.clone(), t.shape.iter().map(|d| *d as i64).collect())).collect();
-    let graph = bind(graph, &solve(graph, &shapes)?)?;
+    let mut graph = bind(graph, &solve(graph, &shapes)?)?;
+    // Sizes that are known when what they depend on is computed.
+    let mut sizes = Bindings::new();
     let order = graph.topo_order();
     let mut uses: HashMap<Value, usize> = HashMap::new();
     let read = order.iter().flat_map(|id| &graph.node(*id).operands);
@@ -103,7 +108,17 @@ pub fn run<T: Float>(
 
     let mut values: HashMap<Value, Tensor<T>> = HashMap::new();
     let mut live = 0u64;
-    for id in order {
+    let data = data_dims(&graph);
+    let (mut pending, mut waiting) = (VecDeque::from(order), 0);
+    while let Some(id) = pending.pop_front() {
+        // A size may be asked for before the cut that makes it known.
+        if waiting <= pending.len() && !is_ready(&graph, id, &values, &data, &sizes) {
+            pending.push_back(id);
+            waiting += 1;
+            continue;
+        }
+        waiting = 0;
+        resolve(&mut graph, id, &values, &mut sizes)?;
         let node = graph.node(id);
         let needed = node.types.iter().try_fold(live, |sum, t| sum.checked_add(bytes_of(t)?));
         live = match needed {
@@ -113,6 +128,10 @@ pub fn run<T: Float>(
         let results = match &node.op {
             Op::Input => vec![input(node, inputs)?],
             Op::Param(_) => vec![param(&graph, id, params)?],
+            // Of nothing nothing comes, also where an operation by itself needs elements.
+            op if !sizes.is_empty() && !op.takes_empty() && node.types.iter().all(TensorType::is_empty) => {
+                node.types.iter().map(empty).collect::<Result<_, _>>()?
+            }
             _ => {
                 let operands = node.operands.iter().map(|v| values.get(v).ok_or(EvalError::Kind));
                 eval_node(&graph, id, &operands.collect::<Result<Vec<_>, _>>()?)?
@@ -133,6 +152,60 @@ pub fn run<T: Float>(
         }
     }
     Ok(Trace { graph, values })
+}
+
+/// Whether operands and sizes are known. All are, in order, where no size is one that data gives.
+fn is_ready<T>(
+    graph: &Graph,
+    id: NodeId,
+    values: &HashMap<Value, Tensor<T>>,
+    data: &BTreeSet<Arc<str>>,
+    sizes: &Bindings,
+) -> bool {
+    let node = graph.node(id);
+    let mut names = BTreeSet::new();
+    node.types.iter().flat_map(|t| &t.shape).for_each(|d| d.collect_symbols(&mut names));
+    if let Op::Cut { size, .. } = &node.op {
+        let mut made = BTreeSet::new();
+        size.collect_symbols(&mut made);
+        names.retain(|name| !made.contains(name));
+    }
+    let known = |name: &Arc<str>| !data.contains(name) || sizes.contains_key(&**name);
+    data.is_empty() || (names.iter().all(known) && node.operands.iter().all(|v| values.contains_key(v)))
+}
+
+/// Puts the sizes that are known by now into a node. A cut makes a size known.
+fn resolve<T: Float>(
+    graph: &mut Graph,
+    id: NodeId,
+    values: &HashMap<Value, Tensor<T>>,
+    sizes: &mut Bindings,
+) -> Result<(), EvalError> {
+    if let Op::Cut { axis, size } = &graph.node(id).op {
+        let size = size.clone();
+        let [x, count] = graph.node(id).operands[..] else { return Err(EvalError::Kind) };
+        let value = |v: Value| values.get(&v).ok_or(EvalError::Kind);
+        let found = selection::cut_size(value(count)?, value(x)?.shape[*axis])? as i64;
+        let rest = size.substitute(&|n| sizes.get(n).map(|v| Dim::Const(*v)), &graph.facts);
+        match rest.map_err(BindError::from)? {
+            Dim::Const(known) if known == found => {}
+            rest => match rest.linear_root(found) {
+                Some((name, Some(value))) => drop(sizes.insert(name.to_string(), value)),
+                Some((_, None)) | None => {
+                    return Err(EvalError::Size { node: label(graph.node(id), id), size, found });
+                }
+            },
+        }
+    }
+    if !sizes.is_empty() {
+        bind_data(graph, id, sizes)?;
+    }
+    Ok(())
+}
+
+fn empty<T: Float>(ty: &TensorType) -> Result<Tensor<T>, EvalError> {
+    let shape = ty.const_shape().ok_or(EvalError::Kind)?;
+    Ok(Tensor::scalar(0.0, ty.dtype).gather(shape, 0.0, |_| None))
 }
 
 /// Bytes that the interpreter needs for a value.
@@ -322,6 +395,9 @@ fn eval_op<T: Float>(
             order::cumulate(&k, *kind, *axis, *exclusive, *reverse)?
         }
         Op::MaxPoolIndices(a) => order::max_pool_indices(&k, a)?,
+        Op::Cut { axis, .. } => selection::cut(&k, *axis)?,
+        Op::NonZero => return selection::nonzero(&k),
+        Op::NonMaxSuppression { centre, .. } => selection::non_max_suppression(&k, *centre)?,
         Op::DepthToSpace { block, mode } => layout::depth_to_space(&k, *block, *mode)?,
         Op::Resize(a) => resize::resize(&k, a)?,
         Op::Dropout { .. } | Op::Map => x[0].clone(),

@@ -120,6 +120,9 @@ pub(super) fn scatter_elements<T: Float>(
     reduction: ScatterReduction,
 ) -> Result<Tensor<T>, EvalError> {
     let [x, indices, _] = k.x else { return Err(EvalError::Kind) };
+    if x.data.is_empty() {
+        return Ok(Tensor::clone(x));
+    }
     let Data::Int(places) = &indices.data else { return Err(EvalError::Kind) };
     let own = strides(&x.shape);
     let mut targets = Vec::with_capacity(places.len());
@@ -135,6 +138,9 @@ pub(super) fn scatter_nd<T: Float>(
     reduction: ScatterReduction,
 ) -> Result<Tensor<T>, EvalError> {
     let [x, indices, _] = k.x else { return Err(EvalError::Kind) };
+    if x.data.is_empty() {
+        return Ok(Tensor::clone(x));
+    }
     let Data::Int(places) = &indices.data else { return Err(EvalError::Kind) };
     let (own, depth) = (strides(&x.shape), indices.shape[indices.shape.len() - 1]);
     let slice: usize = x.shape[depth..].iter().product();

@@ -52,7 +52,8 @@ fn result<T: Float>((name, attrs, operands, _): &Case) -> Vec<f64> {
 fn operand_dtype(name: &str, operand: usize) -> DType {
     match (name, operand) {
         ("not" | "and" | "or" | "xor", _) | ("select", 0) => DType::Bool,
-        ("gather" | "gather_elements" | "gather_nd" | "scatter_elements" | "scatter_nd", 1)
+        ("gather" | "gather_elements" | "gather_nd" | "scatter_elements" | "scatter_nd" | "cut", 1)
+        | ("non_max_suppression", 2 | 3)
         | ("shift_left" | "shift_right", _) => DType::I64,
         _ => DType::F32,
     }
@@ -247,6 +248,25 @@ const CASES: &[Case] = &[
     ("max_pool_indices", r#""kernel": 2, "pad": [1, 1]"#, &[(&[1, 2, 3], &[1.0, 1.0, 0.0, -2.0, -3.0, NAN]), (&[1, 2, 2], &[1.0, 1.0, -2.0, NAN])], &[0.0, 1.0, 3.0, 5.0]),
     ("gather_elements", r#""axis": 1"#, &[(&[2, 2], &[1.0, 2.0, 3.0, 4.0]), (&[2, 3], &[0.0, 0.0, -1.0, 1.0, 0.0, 0.0])],
         &[1.0, 1.0, 2.0, 4.0, 3.0, 3.0]),
+    ("nonzero", "", &[(&[2, 3], &[0.0, 1.0, NAN, -0.0, 0.0, -3.0])],
+        &[0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 2.0, 2.0, 0.0, 0.0, 0.0, 3.0]),
+    ("nonzero", "", &[(&[], &[2.0])], &[1.0]),
+    ("cut", r#""axis": 1, "size": "=K""#, &[(&[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), (&[1], &[2.0])], &[1.0, 2.0, 4.0, 5.0]),
+    ("cut", r#""size": "=2*K + 1""#, &[(&[3], &[1.0, 2.0, 3.0]), (&[], &[9.0])], &[1.0, 2.0, 3.0]),
+    // The third box is the first with its corners exchanged; the last has a score that is no number.
+    ("non_max_suppression", r#""limit": 3"#, &[
+        (&[1, 4, 4], &[0.0, 0.0, 2.0, 2.0, 0.0, 1.0, 2.0, 3.0, 2.0, 2.0, 0.0, 0.0, 5.0, 5.0, 6.0, 6.0]),
+        (&[1, 2, 4], &[0.5, 0.75, 1.0, NAN, 0.5, -INF, 0.25, 0.125]),
+        (&[1, 2, 4], &[3.0, 2.0, 1.0, 0.0, 0.0, 2.0, 3.0, 1.0]), (&[1], &[9.0]), (&[1], &[0.5]), (&[], &[0.125])],
+        &[2.0, 1.0, -1.0, 0.0, -1.0, -1.0]),
+    ("non_max_suppression", r#""centre": true"#, &[
+        (&[1, 2, 4], &[1.0, 1.0, 2.0, 2.0, 2.0, 1.0, 2.0, 2.0]), (&[1, 1, 2], &[-INF, 3.0]),
+        (&[1, 1, 2], &[1.0, 0.0]), (&[1], &[2.0]), (&[1], &[0.25]), (&[1], &[-INF])],
+        &[1.0, -1.0]),
+    ("non_max_suppression", "", &[
+        (&[1, 2, 4], &[0.0, 0.0, 1.0, 1.0, 3.0, 3.0, 4.0, 4.0]), (&[1, 1, 2], &[1.0, 2.0]),
+        (&[1, 1, 2], &[-1.0, 0.0]), (&[1], &[1.0]), (&[1], &[0.25]), (&[1], &[0.0])],
+        &[0.0, -1.0]),
     ("dropout", "", &[V], &[-2.0, 0.0, 0.5, 3.0]),
     ("map", "", &[V], &[-2.0, 0.0, 0.5, 3.0]),
 ];
@@ -353,6 +373,56 @@ fn integers_wrap_to_their_width() {
     assert_eq!(y["sum"].data, Data::Int(vec![-48]));
     assert_eq!(y["ratio"].data, Data::Int(vec![0, 0, 0]));
     assert_eq!(run([0, 1, 2]), Err(EvalError::DivisionByZero));
+}
+
+/// The places of what is not 0 in x, cut; then once more as one row.
+fn cut_graph() -> Graph {
+    let mut g = Graph::new("cut");
+    let x = g.add_input("x", ty("[N, 3]"));
+    let found = g.push_multi(Op::NonZero, &[x], None).unwrap();
+    let places = g.push(Op::Cut { axis: 1, size: Dim::sym("K") }, &[found[0], found[1]]).unwrap();
+    let twice = Dim::sym("K").mul(&2.into()).unwrap();
+    let row = g.push(Op::Reshape { shape: vec![twice] }, &[places]).unwrap();
+    for (name, value) in [("places", places), ("row", row)] {
+        g.outputs.push(Output { name: name.into(), value });
+    }
+    g
+}
+
+#[test]
+fn sizes_that_data_gives() {
+    let g = cut_graph();
+    assert_eq!(g.ty(g.outputs[1].value).to_string(), "i64[2*K]");
+    assert_eq!(crate::bind::symbols(&g).len(), 1);
+    let run = |values: &[f64; 6]| eval(&g, &given(&[2, 3], values), &mut |_, _| Err("none".into())).unwrap();
+    let y = run(&[0.0, 1.0, 0.0, 2.0, 0.0, 3.0]);
+    assert_eq!(y["places"], Tensor::ints([2, 3], [0, 1, 1, 1, 0, 2]).unwrap());
+    assert_eq!(y["row"], Tensor::ints([6], [0, 1, 1, 1, 0, 2]).unwrap());
+    let y = run(&[0.0; 6]);
+    assert_eq!(y["places"].shape, [2, 0]);
+    assert_eq!(y["row"].shape, [0]);
+}
+
+#[test]
+fn cuts_that_disagree_are_errors() {
+    let mut g = Graph::new("cut");
+    let x = g.add_input("x", ty("[N]"));
+    let k = Dim::sym("K");
+    for (name, size) in [("one", k.clone()), ("two", k.mul(&2.into()).unwrap())] {
+        let count = g.add_input(name, ty("i64[1]"));
+        let y = g.push(Op::Cut { axis: 0, size }, &[x, count]).unwrap();
+        g.outputs.push(Output { name: name.into(), value: y });
+    }
+    let run = |one: i64, two: i64| {
+        let mut inputs = given(&[3], &[1.0, 2.0, 3.0]);
+        for (name, count) in [("one", one), ("two", two)] {
+            inputs.insert(name.into(), Tensor::ints([1], [count]).unwrap());
+        }
+        eval(&g, &inputs, &mut |_, _| Err("none".into()))
+    };
+    assert_eq!(run(1, 2).unwrap()["two"].shape, [2]);
+    let told = run(1, 3).unwrap_err().to_string();
+    assert!(told.ends_with("the size 2*K would be 3, which disagrees with what is known of it"), "{told}");
 }
 
 #[test]

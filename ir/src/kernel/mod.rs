@@ -15,7 +15,8 @@
 //! * `pointers`: one per buffer operand. Pointer 0 is the output; the inputs follow in the order that
 //!   [`Descriptor::pointers`] documents. All pointers are aligned to their elements.
 //! * `args`: the argument block made by [`TileArgs::build`], [`WinogradArgs::build`],
-//!   [`WinogradGradientArgs::build`], [`NestArgs::build`] or [`SortArgs::build`] for this descriptor.
+//!   [`WinogradGradientArgs::build`], [`NestArgs::build`], [`SortArgs::build`] or [`SuppressionArgs::build`] for this
+//!   descriptor.
 //! * `begin..end`: the flat task range to do. Tasks are independent and write disjoint bytes; their number comes
 //!   from the argument builder and never depends on the thread count, hence neither do the results.
 //! * `scratch`: [`Args::scratch_bytes`](crate::plan::Args::scratch_bytes) bytes, 64-byte aligned, owned by the calling
@@ -30,6 +31,7 @@ pub mod program;
 pub mod reference;
 pub mod sort;
 pub mod special;
+pub mod suppression;
 mod tile_args;
 pub mod tiles;
 pub mod tiling;
@@ -44,6 +46,7 @@ pub use nest::{
 pub use pack::{ChannelPack, PackFormat, SourceOrder, SumPack, WeightPack};
 pub use program::{Binary, Constant, Program, Reg, Step, Unary};
 pub use sort::{Sort, SortArgs};
+pub use suppression::{Suppression, SuppressionArgs};
 pub use tiles::{Operand, StepArgs, Store, Stream, TaskOrder, TileArgs};
 pub use window::{Window, WindowOp, WindowRow};
 pub use winograd::{Picked, Winograd, WinogradArgs, WinogradGradient, WinogradGradientArgs, WinogradPack};
@@ -60,6 +63,7 @@ pub enum Descriptor {
     WinogradGradient(WinogradGradient),
     Nest(Nest),
     Sort(Sort),
+    Suppression(Suppression),
 }
 
 /// Why a descriptor or an argument block is not legal. Always a fault of the compiler, never of its user.
@@ -98,6 +102,7 @@ impl Descriptor {
             Descriptor::WinogradGradient(kernel) => kernel.validate(),
             Descriptor::Nest(kernel) => kernel.validate(),
             Descriptor::Sort(kernel) => kernel.validate(),
+            Descriptor::Suppression(kernel) => kernel.validate(),
         }
     }
 
@@ -124,6 +129,7 @@ impl Descriptor {
             Descriptor::WinogradGradient(kernel) => kernel.pointers(),
             Descriptor::Nest(kernel) => kernel.pointers(),
             Descriptor::Sort(kernel) => kernel.pointers(),
+            Descriptor::Suppression(kernel) => kernel.pointers(),
         }
     }
 
@@ -135,7 +141,7 @@ impl Descriptor {
             Descriptor::Winograd(kernel) => kernel.scratch_bytes(),
             Descriptor::WinogradGradient(kernel) => kernel.scratch_bytes(),
             Descriptor::Nest(kernel) => kernel.scratch_bytes(),
-            Descriptor::Sort(_) => 0,
+            Descriptor::Sort(_) | Descriptor::Suppression(_) => 0,
         }
     }
 
@@ -148,7 +154,7 @@ impl Descriptor {
             Descriptor::Winograd(kernel) => kernel.over_read_bytes(),
             Descriptor::WinogradGradient(_) => 0,
             Descriptor::Nest(kernel) => kernel.over_read_bytes(),
-            Descriptor::Sort(_) => 0,
+            Descriptor::Sort(_) | Descriptor::Suppression(_) => 0,
         }
     }
 
@@ -160,7 +166,7 @@ impl Descriptor {
             Descriptor::Winograd(kernel) => kernel.lanes,
             Descriptor::WinogradGradient(kernel) => kernel.lanes,
             Descriptor::Nest(kernel) => kernel.lanes,
-            Descriptor::Sort(_) => 4,
+            Descriptor::Sort(_) | Descriptor::Suppression(_) => 4,
         }
     }
 }
@@ -174,6 +180,7 @@ impl fmt::Display for Descriptor {
             Descriptor::WinogradGradient(kernel) => kernel.fmt(f),
             Descriptor::Nest(kernel) => kernel.fmt(f),
             Descriptor::Sort(kernel) => kernel.fmt(f),
+            Descriptor::Suppression(kernel) => kernel.fmt(f),
         }
     }
 }
@@ -205,6 +212,12 @@ impl From<WinogradGradient> for Descriptor {
 impl From<Sort> for Descriptor {
     fn from(kernel: Sort) -> Self {
         Descriptor::Sort(kernel)
+    }
+}
+
+impl From<Suppression> for Descriptor {
+    fn from(kernel: Suppression) -> Self {
+        Descriptor::Suppression(kernel)
     }
 }
 

@@ -26,6 +26,10 @@ pub struct Cx<'a, 'd> {
     pub params: HashMap<String, (Value, Span)>,
     /// Functions of the first module that have been entered.
     pub called: HashSet<String>,
+    /// Names of sizes in the graph.
+    pub sizes: HashSet<String>,
+    /// Those that facts name and no input gives.
+    pub data_dims: Vec<(&'a str, Span)>,
     /// Nodes that depend on parameters and numbers only.
     pub param_only: NodeSet,
     /// The layers being applied: their parameters are shared between applications.
@@ -78,6 +82,8 @@ impl<'a, 'd> Cx<'a, 'd> {
             frames: Vec::new(),
             params: HashMap::new(),
             called: HashSet::new(),
+            sizes: HashSet::new(),
+            data_dims: Vec::new(),
             param_only: NodeSet::default(),
             sharing: Vec::new(),
             defaults: Vec::new(),

@@ -7,7 +7,7 @@ use super::value::Val;
 use crate::diag::{Diagnostic, Span};
 use crate::dim::Dim;
 use crate::graph::{Graph, Output, Stage};
-use crate::syntax::ast::{Expr, ExprKind, Function, Param, StmtKind, TypeKind};
+use crate::syntax::ast::{Expr, ExprKind, Fact, Function, Param, StmtKind, TypeKind};
 
 /// The stage that a dump's header names.
 pub fn stage(name: &str) -> Option<Stage> {
@@ -38,13 +38,16 @@ impl<'a> Cx<'a, '_> {
                 dims.iter().for_each(|dim| self.declare_symbols(dim));
             }
         }
+        self.declare_data_dims(&function.facts);
         self.learn_facts(&function.facts);
         for param in &function.params {
             let value = self.input(param).unwrap_or(Val::Poison);
             self.bind(&param.name.text, value);
         }
         let value = self.body(&function.body, None);
-        let _ = self.outputs(function, value);
+        if self.outputs(function, value).is_ok() {
+            self.check_data_dims();
+        }
         called.extend(std::mem::take(&mut self.called));
         if self.diagnostics.error_count() > errors {
             return None;
@@ -65,6 +68,7 @@ impl<'a> Cx<'a, '_> {
                 self.frame().scopes[0].insert("_", Val::Poison);
             }
             ExprKind::Name(name) if !self.is_constant(name) && self.local(name).is_none() => {
+                self.sizes.insert(name.clone());
                 self.bind(name, Val::Dim(Dim::sym(name)));
             }
             ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => self.declare_symbols(inner),
@@ -77,6 +81,50 @@ impl<'a> Cx<'a, '_> {
             }
             _ => {}
         }
+    }
+
+    /// Names in the facts that no input has are sizes that data gives.
+    fn declare_data_dims(&mut self, facts: &'a [Fact]) {
+        for fact in facts {
+            let expr = match fact {
+                Fact::Holds(Expr { kind: ExprKind::Chain(first, _), .. }) => &**first,
+                Fact::Holds(expr) => expr,
+                Fact::In(name, _) => name,
+            };
+            if let ExprKind::Name(name) = &expr.kind
+                && !self.is_constant(name)
+                && self.local(name).is_none()
+            {
+                self.data_dims.push((name, expr.span));
+                self.sizes.insert(name.clone());
+                self.graph.facts.entry(name).min = 0;
+                self.bind(name, Val::Dim(Dim::sym(name)));
+            }
+        }
+    }
+
+    /// Every size that no input gives is that of a cut.
+    fn check_data_dims(&mut self) {
+        let known = crate::bind::data_dims(&self.graph);
+        for (name, span) in std::mem::take(&mut self.data_dims) {
+            if !known.contains(name) {
+                self.unknown_name(name, span);
+            }
+        }
+    }
+
+    /// A size that data gives, under this name where the call stands, and in the graph under this one or one like it.
+    pub fn new_data_dim(&mut self, name: &'a str) -> Dim {
+        let mut unique = name.to_owned();
+        while !self.sizes.insert(unique.clone()) {
+            unique.push('_');
+        }
+        self.graph.facts.entry(&unique).min = 0;
+        let dim = Dim::sym(&unique);
+        if let Some(scope) = self.frame().scopes.first_mut() {
+            scope.insert(name, Val::Dim(dim.clone()));
+        }
+        dim
     }
 
     fn input(&mut self, param: &'a Param) -> Eval<Val<'a>> {

@@ -180,8 +180,11 @@ impl<'a> Cx<'a, '_> {
             AttrKind::Word(words) => words,
             AttrKind::Padding => &["same", "same_lower"],
             AttrKind::Int | AttrKind::Float | AttrKind::Bool | AttrKind::Spatial | AttrKind::Axis => &[],
-            AttrKind::Axes | AttrKind::Ints | AttrKind::Dims | AttrKind::Scales => &[],
+            AttrKind::Axes | AttrKind::Ints | AttrKind::Dims | AttrKind::NewDim | AttrKind::Scales => &[],
         };
+        if let (AttrKind::NewDim, Val::Word(name, _)) = (attr.kind, &arg.value) {
+            return Ok(AttrValue::Dim(self.new_data_dim(name)));
+        }
         match arg.word() {
             Some(word) if words.contains(&word) => return Ok(AttrValue::Word(word.to_owned())),
             // A wrong word is the op's to report, with the words it knows.
@@ -241,6 +244,8 @@ mod tests {
                             | "max_pool_indices"
                             | "conv_weight_grad"
                             | "max_pool_grad"
+                            | "non_max_suppression"
+                            | "cut"
                     ),
                 "{}",
                 spec.name

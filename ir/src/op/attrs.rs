@@ -2,6 +2,7 @@
 
 mod order;
 mod resize;
+mod selection;
 
 use super::*;
 use crate::dim::{DimError, DimFacts};
@@ -524,6 +525,9 @@ impl Op {
             "cumsum" => r.cumulate(CumulateKind::Sum),
             "cumprod" => r.cumulate(CumulateKind::Prod),
             "max_pool_indices" => Ok(Op::MaxPoolIndices(r.pool()?)),
+            "cut" => r.cut(),
+            "nonzero" => Ok(Op::NonZero),
+            "non_max_suppression" => r.non_max_suppression(),
             "concat" => Ok(Op::Concat { axis: r.axis(1)? }),
             "split" => Ok(Op::Split { axis: r.axis(1)?, sizes: r.dims("sizes")? }),
             "slice" => r.slice(),
@@ -598,6 +602,7 @@ impl Op {
             | Op::MatMul
             | Op::Binary(_)
             | Op::Select
+            | Op::NonZero
             | Op::Map => vec![],
             Op::Cast { to } => vec![("to", word(&to.to_string()))],
             Op::Conv(c) => conv(c),
@@ -671,6 +676,12 @@ impl Op {
                 ("exclusive", Bool(*exclusive)),
                 ("reverse", Bool(*reverse)),
             ],
+            Op::Cut { axis, size } => {
+                vec![("axis", Int(*axis as i64)), ("size", AttrValue::Dim(size.clone()))]
+            }
+            Op::NonMaxSuppression { centre, limit } => {
+                vec![("limit", AttrValue::Dim(limit.clone())), ("centre", Bool(*centre))]
+            }
             Op::GatherNd { batch } => vec![("batch", Int(*batch as i64))],
             Op::Reduce { kind: _, axes, keep } => vec![("axes", usizes(axes)), ("keep", Bool(*keep))],
             Op::Split { axis, sizes } => vec![("axis", Int(*axis as i64)), ("sizes", dims(sizes))],

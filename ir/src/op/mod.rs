@@ -186,6 +186,25 @@ pub enum Op {
     /// x, y = max_pool(x) → y's shape, i64: the place of each greatest element in x, counted row-major over all of x; the
     /// first one of the window. NaN is greatest.
     MaxPoolIndices(PoolAttrs),
+    /// x, count of i64 with one element → the first `count` slices of x along the axis, as many as there are at most.
+    /// The size of the axis is then known at run time alone: it has a name that no input gives, a *data dim*.
+    Cut {
+        axis: usize,
+        size: Dim,
+    },
+    /// x → the places of its elements that are not 0, in row-major order, as columns [rank, elements] of i64 with
+    /// zeros behind them, and their number [1].
+    NonZero,
+    /// boxes [N, B, 4], scores [N, C, B], order [N, C, B] of i64, most [1] of i64, overlap [1], threshold [1] →
+    /// [N, C, limit] of i64. For each image and class, boxes are met in this order and taken unless their score is not
+    /// above the threshold or they overlap by more than `overlap` (intersection over union) with one that is taken,
+    /// until there are `most` or `limit`. The result holds the places of those that are taken, then −1. What the order
+    /// holds beside 0 to B − 1 is skipped.
+    NonMaxSuppression {
+        /// Boxes are [x, y, width, height] about their centres, not two corners [y, x, y, x].
+        centre: bool,
+        limit: Dim,
+    },
     /// [N, C·b², H, W] → [N, C, H·b, W·b]
     DepthToSpace {
         block: usize,
@@ -430,6 +449,9 @@ impl Op {
             Op::Cumulate { kind: CumulateKind::Sum, .. } => "cumsum",
             Op::Cumulate { kind: CumulateKind::Prod, .. } => "cumprod",
             Op::MaxPoolIndices(_) => "max_pool_indices",
+            Op::Cut { .. } => "cut",
+            Op::NonZero => "nonzero",
+            Op::NonMaxSuppression { .. } => "non_max_suppression",
             Op::DepthToSpace { .. } => "depth_to_space",
             Op::Resize(_) => "resize",
             Op::Dropout { .. } => "dropout",
@@ -484,6 +506,9 @@ impl Op {
             | Op::ArgReduce { .. }
             | Op::ArgSort { .. }
             | Op::Cumulate { .. }
+            | Op::Cut { .. }
+            | Op::NonZero
+            | Op::NonMaxSuppression { .. }
             | Op::Dropout { .. }
             | Op::Map => true,
             Op::Conv(_)
@@ -509,6 +534,7 @@ impl Op {
     pub fn results(&self) -> usize {
         match self {
             Op::Split { sizes, .. } => sizes.len(),
+            Op::NonZero => 2,
             _ => 1,
         }
     }

@@ -13,6 +13,7 @@ pub enum Category {
     Pooling,
     Reduction,
     Shape,
+    Selection,
     Other,
 }
 
@@ -57,6 +58,8 @@ pub enum AttrKind {
     Ints,
     /// A list of sizes, which may be symbolic.
     Dims,
+    /// A size; a name that means nothing yet becomes that of a size that data gives.
+    NewDim,
     /// One number for all spatial axes, or a list of numbers.
     Scales,
 }
@@ -336,6 +339,16 @@ pub static OPS: &[OpSpec] = &[
         attr("exclude_outside", AttrKind::Bool, "false", "leave out weights outside of the input"),
         attr("nearest", AttrKind::Word(&["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]), "round_prefer_floor", "rounding in nearest mode")],
         "resamples the spatial axes", "resize(scale: 2, mode: linear)"),
+
+    row(C::Selection, "nonzero", X, &[], "places [rank, elements] of the elements that are not 0, then zeros; and their number", "nonzero"),
+    row(C::Selection, "non_max_suppression",
+        &[data("boxes"), data("scores"), data("order"), data("most"), data("overlap"), data("threshold")],
+        &[attr("limit", AttrKind::Dims, "all boxes", "most boxes of an image and class"),
+            attr("centre", AttrKind::Bool, "false", "boxes are [x, y, width, height], not two corners [y, x, y, x]")],
+        "places of the boxes that overlap with none before them in the order, by image and class; then −1",
+        "non_max_suppression(boxes, scores, order, most, overlap, threshold, limit: 3)"),
+    row(C::Selection, "cut", &[data("x"), data("count")], &[AXIS0, attr("size", AttrKind::NewDim, "", "name of the size")],
+        "the first `count` slices along the axis, whose size is known at run time alone", "cut(count, axis: 0, size: K)"),
 
     row(C::Other, "dropout", X, &[attr("p", AttrKind::Float, "0.5", "probability of dropping")], "identity at inference", "dropout(0.5)"),
     row(C::Other, "map", X, &[], "x itself; carries an epilogue in dumps", "map { %acc => relu(%acc) }"),

@@ -105,12 +105,9 @@ pub fn accesses(kernel: &Descriptor, args: &Args) -> Vec<Access> {
             }
             list
         }
-        (Descriptor::Sort(k), Args::Sort(args)) => {
-            let run = |span: crate::kernel::Span| {
-                let bytes = vec![Bytes { runs: vec![(span.low_bytes, span.high_bytes)], dims: vec![] }];
-                Access { pointer: span.pointer, writes: span.writes, partial: false, bytes }
-            };
-            args.spans(k).into_iter().map(run).collect()
+        (Descriptor::Sort(k), Args::Sort(args)) => args.spans(k).into_iter().map(whole).collect(),
+        (Descriptor::Suppression(_), Args::Suppression(args)) => {
+            args.spans().into_iter().map(whole).collect()
         }
         (
             Descriptor::Contract(_)
@@ -118,10 +115,22 @@ pub fn accesses(kernel: &Descriptor, args: &Args) -> Vec<Access> {
             | Descriptor::Winograd(_)
             | Descriptor::WinogradGradient(_)
             | Descriptor::Nest(_)
-            | Descriptor::Sort(_),
-            Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_),
+            | Descriptor::Sort(_)
+            | Descriptor::Suppression(_),
+            Args::Tile(_)
+            | Args::Winograd(_)
+            | Args::WinogradGradient(_)
+            | Args::Nest(_)
+            | Args::Sort(_)
+            | Args::Suppression(_),
         ) => vec![],
     }
+}
+
+/// An access to all bytes of a span.
+fn whole(span: crate::kernel::Span) -> Access {
+    let bytes = vec![Bytes { runs: vec![(span.low_bytes, span.high_bytes)], dims: vec![] }];
+    Access { pointer: span.pointer, writes: span.writes, partial: false, bytes }
 }
 
 #[expect(clippy::too_many_arguments, reason = "what the two families tell apart")]

@@ -13,7 +13,12 @@ impl fmt::Display for Plan {
         writeln!(f)?;
         for (kind, ports) in [("input", &self.inputs), ("output", &self.outputs)] {
             for p in ports {
-                writeln!(f, "{kind} {}: {}{:?} in b{}", p.name, p.dtype, p.shape, p.buffer.0)?;
+                write!(f, "{kind} {}: {}{:?} in b{}", p.name, p.dtype, p.shape, p.buffer.0)?;
+                for cut in &p.cuts {
+                    let count = self.outputs.get(cut.count as usize).map_or("?", |p| &p.name);
+                    write!(f, ", {count} along axis {}", cut.axis)?;
+                }
+                writeln!(f)?;
             }
         }
         writeln!(
@@ -116,6 +121,7 @@ impl fmt::Display for Summary<'_> {
             }
             Args::Nest(a) => write!(f, "{:?}", a.extents)?,
             Args::Sort(a) => write!(f, "{} places of {}", a.count, a.size)?,
+            Args::Suppression(a) => write!(f, "{} places of {}", a.limit, a.boxes)?,
         }
         write!(f, ", {} tasks", self.args.tasks(self.kernel))
     }

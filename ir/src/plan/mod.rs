@@ -18,7 +18,7 @@ pub use verify::{Violation, verify, verify_order, verify_parts};
 use crate::dtype::DType;
 use crate::graph::{NodeId, Value};
 use crate::kernel::{
-    Cost, Descriptor, Illegal, NestArgs, PackFormat, SortArgs, Span, TileArgs, WinogradArgs,
+    Cost, Descriptor, Illegal, NestArgs, PackFormat, SortArgs, Span, SuppressionArgs, TileArgs, WinogradArgs,
     WinogradGradientArgs,
 };
 use crate::literal::Literal;
@@ -70,6 +70,17 @@ pub struct Port {
     pub dtype: DType,
     pub shape: Vec<usize>,
     pub buffer: BufferId,
+    /// Of an output: the axes along which only a part counts, known when the plan has run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<PortCut>,
+}
+
+/// An axis of which only the first elements count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortCut {
+    pub axis: u32,
+    /// Index into [`Plan::outputs`]: one number of i64, how many elements count. It is one of those behind the model's own.
+    pub count: u32,
 }
 
 /// A range of bytes that steps read and write.
@@ -181,6 +192,7 @@ pub enum Args {
     WinogradGradient(WinogradGradientArgs),
     Nest(NestArgs),
     Sort(SortArgs),
+    Suppression(SuppressionArgs),
 }
 
 impl Args {
@@ -193,8 +205,14 @@ impl Args {
             (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.build(k),
             (Args::Nest(args), Descriptor::Nest(k)) => args.build(k),
             (Args::Sort(args), Descriptor::Sort(_)) => args.build(),
+            (Args::Suppression(args), Descriptor::Suppression(_)) => args.build(),
             (
-                Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_),
+                Args::Tile(_)
+                | Args::Winograd(_)
+                | Args::WinogradGradient(_)
+                | Args::Nest(_)
+                | Args::Sort(_)
+                | Args::Suppression(_),
                 _,
             ) => Err(Illegal(format!("arguments of another family for {kernel}"))),
         }
@@ -209,8 +227,14 @@ impl Args {
             (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.tasks(k),
             (Args::Nest(args), Descriptor::Nest(k)) => args.tasks(k),
             (Args::Sort(args), Descriptor::Sort(_)) => args.tasks(),
+            (Args::Suppression(args), Descriptor::Suppression(_)) => args.tasks(),
             (
-                Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_),
+                Args::Tile(_)
+                | Args::Winograd(_)
+                | Args::WinogradGradient(_)
+                | Args::Nest(_)
+                | Args::Sort(_)
+                | Args::Suppression(_),
                 _,
             ) => 0,
         }
@@ -222,8 +246,14 @@ impl Args {
             (Args::Winograd(args), Descriptor::Winograd(k)) => args.scratch_bytes(k),
             (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.scratch_bytes(k),
             (Args::Sort(args), Descriptor::Sort(_)) => args.scratch_bytes(),
+            (Args::Suppression(args), Descriptor::Suppression(_)) => args.scratch_bytes(),
             (
-                Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_),
+                Args::Tile(_)
+                | Args::Winograd(_)
+                | Args::WinogradGradient(_)
+                | Args::Nest(_)
+                | Args::Sort(_)
+                | Args::Suppression(_),
                 _,
             ) => kernel.scratch_bytes(),
         }
@@ -238,8 +268,14 @@ impl Args {
             (Args::WinogradGradient(args), Descriptor::WinogradGradient(k)) => args.spans(k),
             (Args::Nest(args), Descriptor::Nest(k)) => args.spans(k),
             (Args::Sort(args), Descriptor::Sort(k)) => args.spans(k),
+            (Args::Suppression(args), Descriptor::Suppression(_)) => args.spans(),
             (
-                Args::Tile(_) | Args::Winograd(_) | Args::WinogradGradient(_) | Args::Nest(_) | Args::Sort(_),
+                Args::Tile(_)
+                | Args::Winograd(_)
+                | Args::WinogradGradient(_)
+                | Args::Nest(_)
+                | Args::Sort(_)
+                | Args::Suppression(_),
                 _,
             ) => vec![],
         }

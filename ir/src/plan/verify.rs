@@ -5,7 +5,8 @@
 //! 2. every step has one pointer for each of its kernel's, and its arguments build;
 //! 3. every byte that a step may touch, over-reads included, lies in the pointer's buffer;
 //! 4. no step writes to an input or a pack;
-//! 5. a port's buffer is that port's, of its shape's size; a pack's buffer has the size of its format;
+//! 5. a port's buffer is that port's, of its shape's size; a cut names one of its axes, and an output that is one number of
+//!    i64; a pack's buffer has the size of its format;
 //! 6. arena buffers are aligned to 64 bytes, lie in the arena, and overlap no other that is alive at the same step
 //!    (from the first step that touches it to the last);
 //! 7. nothing is read before it is written;
@@ -19,6 +20,7 @@
 use super::access::{Access, accesses};
 use super::words::{Pattern, Words};
 use super::{Args, BufferId, Place, Plan, Pointer, Step};
+use crate::dtype::DType;
 use crate::kernel::{Descriptor, PackFormat};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::HashSet;
@@ -185,6 +187,13 @@ fn check_ports_and_packs(plan: &Plan) -> Result<(), Violation> {
         if buffer.place != place || buffer.bytes != bytes {
             return fail(None, 5, format!("{} needs {bytes} bytes of its own, not {buffer:?}", port.name));
         }
+        for cut in &port.cuts {
+            let count = plan.outputs.get(cut.count as usize);
+            let is_number = |p: &super::Port| p.dtype == DType::I64 && p.shape.iter().all(|n| *n == 1);
+            if cut.axis as usize >= port.shape.len() || !count.is_some_and(is_number) {
+                return fail(None, 5, format!("{} is cut along axis {} by no number", port.name, cut.axis));
+            }
+        }
     }
     for (i, pack) in plan.packs.iter().enumerate() {
         if let Err(e) = pack.format.validate() {
@@ -317,7 +326,8 @@ fn word_bytes(plan: &Plan) -> i64 {
         Descriptor::Contract(_)
         | Descriptor::Window(_)
         | Descriptor::Winograd(_)
-        | Descriptor::WinogradGradient(_) => false,
+        | Descriptor::WinogradGradient(_)
+        | Descriptor::Suppression(_) => false,
     });
     if narrow { 1 } else { 4 }
 }

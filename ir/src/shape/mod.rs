@@ -13,6 +13,7 @@ mod order;
 mod pool;
 mod reduce;
 mod resize;
+mod selection;
 mod window;
 
 pub use contraction::same_transposed;
@@ -79,6 +80,9 @@ pub fn infer(op: &Op, operands: &[&TensorType], facts: &DimFacts) -> Result<Vec<
         Op::ArgSort { axis, count, .. } => vec![order::arg_sort(&cx, *axis, count)?],
         Op::Cumulate { axis, .. } => vec![order::cumulate(&cx, *axis)?],
         Op::MaxPoolIndices(a) => vec![order::max_pool_indices(&cx, a)?],
+        Op::Cut { axis, size } => vec![selection::cut(&cx, *axis, size)?],
+        Op::NonZero => selection::nonzero(&cx)?,
+        Op::NonMaxSuppression { limit, .. } => vec![selection::non_max_suppression(&cx, limit)?],
         Op::DepthToSpace { block, .. } => vec![layout::depth_to_space(&cx, *block)?],
         Op::Resize(a) => vec![resize::resize(&cx, a)?],
         Op::Dropout { .. } | Op::Map => vec![operands[0].clone()],

@@ -74,7 +74,7 @@ pub fn operand_types_of<'g>(
 ) -> Result<Vec<Cow<'g, TensorType>>, ShapeError> {
     let apart = match op {
         "select" => 0,
-        "gather" | "gather_elements" | "gather_nd" | "scatter_elements" | "scatter_nd" => 1,
+        "gather" | "gather_elements" | "gather_nd" | "scatter_elements" | "scatter_nd" | "cut" => 1,
         _ => return operand_types(graph, operands),
     };
     let (mut own, mut rest) = (vec![], vec![]);

@@ -164,6 +164,16 @@ fn outputs_are_values() {
 }
 
 #[test]
+fn a_size_has_one_count() {
+    broken(&["cuts"], |g, x, _, _| {
+        for count in ["m", "n"] {
+            let count = g.add_input(count, TensorType::new(crate::DType::I64, [1.into()]));
+            g.push(Op::Cut { axis: 0, size: Dim::sym("K") }, &[x, count]).unwrap();
+        }
+    });
+}
+
+#[test]
 fn facts_can_be_met() {
     let facts = |modulus, remainder, min, max| SymFacts { modulus, remainder, min, max };
     for bad in [facts(0, 0, 1, None), facts(4, 4, 1, None), facts(4, 0, 1, Some(3)), facts(1, 0, 5, Some(4))]

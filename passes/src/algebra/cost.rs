@@ -90,7 +90,8 @@ pub(crate) fn cost(op: &Op, operands: &[&Facts], results: &[TensorType], dims: &
         | Op::DepthToSpace { .. } => work(0),
         Op::Resize(_) => work(8),
         Op::ArgReduce { .. } => work(2),
-        Op::ArgSort { .. } | Op::Cumulate { .. } => work(16),
+        Op::ArgSort { .. } | Op::Cumulate { .. } | Op::NonZero | Op::NonMaxSuppression { .. } => work(16),
+        Op::Cut { .. } => 0,
     }
 }
 

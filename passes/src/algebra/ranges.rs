@@ -38,6 +38,9 @@ pub(super) fn value(op: &Op, args: &[&Facts]) -> Option<f64> {
         | Op::ArgReduce { .. }
         | Op::ArgSort { .. }
         | Op::Cumulate { .. }
+        | Op::Cut { .. }
+        | Op::NonZero
+        | Op::NonMaxSuppression { .. }
         | Op::MaxPoolIndices(_)
         | Op::Param(_)
         | Op::Conv(_)
@@ -102,6 +105,9 @@ pub(super) fn range(op: &Op, args: &[&Facts]) -> Option<Range> {
         | Op::ArgReduce { .. }
         | Op::ArgSort { .. }
         | Op::Cumulate { .. }
+        | Op::Cut { .. }
+        | Op::NonZero
+        | Op::NonMaxSuppression { .. }
         | Op::MaxPoolIndices(_)
         | Op::Param(_)
         | Op::Conv(_)

@@ -146,6 +146,9 @@ fn change(graph: &Graph, node: NodeId, params: &NodeSet) -> Option<Change> {
         | Op::ArgReduce { .. }
         | Op::ArgSort { .. }
         | Op::Cumulate { .. }
+        | Op::Cut { .. }
+        | Op::NonZero
+        | Op::NonMaxSuppression { .. }
         | Op::MaxPoolIndices(_)
         | Op::Prelu { .. }
         | Op::BatchNorm { .. }

@@ -81,7 +81,9 @@ impl Rule<'_> {
                 places::cumulate(self, g, *kind, *axis, *exclusive, *reverse)
             }
             // Indices do not move with what they point at.
-            Op::ArgReduce { .. } | Op::ArgSort { .. } => Ok(vec![None]),
+            Op::ArgReduce { .. } | Op::ArgSort { .. } | Op::NonZero => Ok(vec![None]),
+            Op::NonMaxSuppression { .. } => Ok(vec![None; 6]),
+            Op::Cut { .. } => self.none("sizes that are known at run time alone have no rule"),
             Op::MaxPoolIndices(_) => Ok(vec![None, None]),
             Op::Resize(a) => places::resize(self, g, a),
             Op::ConvWeightGrad { .. } | Op::MaxPoolGrad(_) => {

@@ -207,6 +207,9 @@ impl Walk<'_> {
             | Op::ArgReduce { .. }
             | Op::ArgSort { .. }
             | Op::Cumulate { .. }
+            | Op::Cut { .. }
+            | Op::NonZero
+            | Op::NonMaxSuppression { .. }
             | Op::MaxPoolIndices(_)
             | Op::Binary(
                 Binary::Div

@@ -324,7 +324,8 @@ impl Lower<'_> {
             Descriptor::Winograd(_)
             | Descriptor::WinogradGradient(_)
             | Descriptor::Nest(_)
-            | Descriptor::Sort(_) => Default::default(),
+            | Descriptor::Sort(_)
+            | Descriptor::Suppression(_) => Default::default(),
         };
         let step = DraftStep {
             label: self.label(call.node),

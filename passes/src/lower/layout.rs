@@ -188,6 +188,9 @@ impl Forms<'_> {
             | Op::ArgReduce { .. }
             | Op::ArgSort { .. }
             | Op::Cumulate { .. }
+            | Op::Cut { .. }
+            | Op::NonZero
+            | Op::NonMaxSuppression { .. }
             | Op::MaxPoolIndices(_) => Form::Plain,
             Op::Conv(a) => {
                 // Computed weights make no windows: their groups write single channels.
@@ -328,6 +331,9 @@ fn share(layout: &mut Layout, graph: &Graph, params: &NodeSet, id: NodeId, lanes
         | Op::ArgReduce { .. }
         | Op::ArgSort { .. }
         | Op::Cumulate { .. }
+        | Op::Cut { .. }
+        | Op::NonZero
+        | Op::NonMaxSuppression { .. }
         | Op::MaxPoolIndices(_)
         | Op::DepthToSpace { .. }
         | Op::Resize(_)

@@ -58,6 +58,7 @@ fn longest_table(graph: &Graph, id: NodeId) -> i64 {
         // Tables of indices have a limit of their own.
         Op::Gather { .. } | Op::GatherElements { .. } | Op::GatherNd { .. } => 1,
         Op::ScatterElements { .. } | Op::ScatterNd { .. } | Op::Cumulate { .. } => 1,
+        Op::Cut { .. } | Op::NonZero | Op::NonMaxSuppression { .. } => 1,
         Op::ArgReduce { axis, .. } | Op::ArgSort { axis, .. } => shape(0)[*axis],
         Op::Input
         | Op::Param(_)

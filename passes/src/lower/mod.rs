@@ -13,6 +13,7 @@ mod algorithms;
 mod contract;
 mod conv;
 mod copies;
+mod cuts;
 mod demand;
 mod dense;
 mod elements;
@@ -43,6 +44,7 @@ mod schedule;
 mod shuffle;
 mod sorted;
 mod storage;
+mod suppression;
 mod transposed;
 mod view;
 mod weight_grad;
@@ -84,6 +86,8 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Plan, LowerError> {
 
 /// As [`lower`], with a say in the algorithms.
 pub fn lower_with(graph: &Graph, target: &Target, policy: ConvPolicy) -> Result<Plan, LowerError> {
+    let (whole, cuts) = cuts::uncut(graph);
+    let graph = &*whole;
     let params = packed_parameters(graph);
     let order = order::order(graph, &params);
     for id in order.iter().filter(|id| !params.contains(id)) {
@@ -121,7 +125,11 @@ pub fn lower_with(graph: &Graph, target: &Target, policy: ConvPolicy) -> Result<
         lower.node(*id)?;
     }
     let outputs = lower.write_outputs()?;
-    schedule::finish(graph, target, lower.draft, &outputs)
+    let mut plan = schedule::finish(graph, target, lower.draft, &outputs)?;
+    for (port, cuts) in plan.outputs.iter_mut().zip(cuts) {
+        port.cuts = cuts;
+    }
+    Ok(plan)
 }
 
 /// State of a lowering.
@@ -202,6 +210,9 @@ impl Lower<'_> {
                 self.cumulate(id, *kind, *axis, *exclusive, *reverse)
             }
             Op::MaxPoolIndices(a) => self.max_pool_indices(id, a),
+            Op::NonMaxSuppression { centre, .. } => self.non_max_suppression(id, *centre),
+            Op::NonZero => Err(self.unsupported(id, "it was not written as other operations before")),
+            Op::Cut { .. } => Err(self.unsupported(id, "its size is known at run time alone")),
             Op::DepthToSpace { block, mode } => self.depth_to_space(id, *block as i64, *mode),
             Op::Resize(a) => self.resize(id, a),
         }
@@ -396,6 +407,9 @@ fn takes_any_element(op: &Op) -> bool {
         | Op::ArgReduce { .. }
         | Op::ArgSort { .. }
         | Op::Cumulate { .. }
+        | Op::Cut { .. }
+        | Op::NonZero
+        | Op::NonMaxSuppression { .. }
         | Op::MaxPoolIndices(_)
         | Op::MaxPool(_)
         | Op::DepthToSpace { .. }

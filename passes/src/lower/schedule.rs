@@ -81,7 +81,8 @@ pub(crate) fn finish(
     }
     let port = |name: &str, value: Value, buffer: BufferId| {
         let ty = graph.ty(value);
-        Port { name: name.to_string(), dtype: ty.dtype, shape: ty.const_shape().unwrap_or_default(), buffer }
+        let shape = ty.const_shape().unwrap_or_default();
+        Port { name: name.to_string(), dtype: ty.dtype, shape, buffer, cuts: vec![] }
     };
     // The first storages are those of the inputs, in order.
     let inputs = graph.inputs().iter().enumerate().map(|(i, id)| {

@@ -115,7 +115,12 @@ impl Lower<'_> {
         self.copy(id, &label, &sorted, &to)
     }
 
-    fn contiguous(&mut self, element: DType, shape: &[i64], label: &str) -> Result<View, LowerError> {
+    pub(super) fn contiguous(
+        &mut self,
+        element: DType,
+        shape: &[i64],
+        label: &str,
+    ) -> Result<View, LowerError> {
         self.draft.typed_tensor(element, Home::Arena, shape, Form::Plain, &Halo::none(shape.len()), label)
     }
 

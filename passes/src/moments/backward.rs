@@ -232,6 +232,9 @@ fn through(walk: &Walk<'_>, id: NodeId, node: &Node, operand: usize, g: &Gradien
         | Op::ArgReduce { .. }
         | Op::ArgSort { .. }
         | Op::Cumulate { .. }
+        | Op::Cut { .. }
+        | Op::NonZero
+        | Op::NonMaxSuppression { .. }
         | Op::MaxPoolIndices(_)
         | Op::ConvWeightGrad { .. }
         | Op::MaxPoolGrad(_)

@@ -184,6 +184,9 @@ impl<'a> Walk<'a> {
             | Op::ArgReduce { .. }
             | Op::ArgSort { .. }
             | Op::Cumulate { .. }
+            | Op::Cut { .. }
+            | Op::NonZero
+            | Op::NonMaxSuppression { .. }
             | Op::MaxPoolIndices(_)
             | Op::Input
             | Op::Param(_)

@@ -205,6 +205,11 @@ impl<'a, 'm> Cx<'a, 'm> {
     }
 
     pub fn push(&mut self, op: Op, operands: &[Value]) -> Result<Value, Refusal> {
+        if let (Op::Expand { shape }, [x]) = (&op, operands)
+            && shape.iter().any(|d| self.im.is_data(d))
+        {
+            return self.im.expand(*x, shape.clone());
+        }
         let value = self.im.graph.push(op, operands)?;
         self.im.fresh.push(value.node);
         Ok(value)
@@ -214,6 +219,24 @@ impl<'a, 'm> Cx<'a, 'm> {
         let values = self.im.graph.push_multi(op, operands, None)?;
         self.im.fresh.extend(values.first().map(|v| v.node));
         Ok(values)
+    }
+
+    /// The first `count` slices of x along the axis, whose size gets a name of its own; the same one for the same count of
+    /// as many slices.
+    pub fn cut(&mut self, x: Value, count: Value, axis: usize) -> Result<Value, Refusal> {
+        let all = self.im.graph.ty(x).shape[axis].clone();
+        let name = self.im.data_dim(count, &all);
+        self.push(Op::Cut { axis, size: Dim::sym(&name) }, &[x, count])
+    }
+
+    /// Whether the size depends on one that data gives.
+    pub fn is_data(&self, size: &Dim) -> bool {
+        self.im.is_data(size)
+    }
+
+    /// The size as a number i64[1].
+    pub fn size(&mut self, size: &Dim) -> Result<Value, Refusal> {
+        self.im.size(size)
     }
 
     pub fn unary(&mut self, u: Unary, x: Value) -> Result<Value, Refusal> {

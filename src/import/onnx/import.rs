@@ -12,9 +12,9 @@ use super::table::{Slot, Tensor};
 use super::weights::OnnxWeights;
 use rectify_ir::graph::{MAX_NODES, Output, Provenance};
 use rectify_ir::literal::Literal;
-use rectify_ir::{Graph, NodeId, Value};
+use rectify_ir::{Dim, Graph, NodeId, Value};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Problems beyond this number are counted, not told.
@@ -94,6 +94,10 @@ pub(super) struct Importer<'m> {
     /// Names of nodes and parameters that are taken.
     pub labels: HashSet<Arc<str>>,
     pub tensors: Vec<(Arc<str>, Value)>,
+    /// Names of sizes that are known at run time alone, by their number and what bounds it.
+    data_dims: HashMap<(Value, Dim), Arc<str>>,
+    /// The numbers that sizes are, as i64[1].
+    pub size_values: HashMap<Dim, Value>,
     /// Nodes made for the present node of the file.
     pub fresh: Vec<NodeId>,
     fold_budget: usize,
@@ -122,6 +126,8 @@ impl<'m> Importer<'m> {
             options,
             labels: HashSet::new(),
             tensors: Vec::new(),
+            data_dims: HashMap::new(),
+            size_values: HashMap::new(),
             fresh: Vec::new(),
             fold_budget: FOLD_BUDGET,
             nodes_seen: 0,
@@ -290,6 +296,37 @@ impl<'m> Importer<'m> {
             n += 1;
         }
         candidate
+    }
+
+    /// The name of the size `count`, which is known at run time alone and at most `all`.
+    pub fn data_dim(&mut self, count: Value, all: &Dim) -> Arc<str> {
+        if let Some(name) = self.data_dims.get(&(count, all.clone())) {
+            return name.clone();
+        }
+        let mut taken: BTreeSet<Arc<str>> = self.graph.facts.symbols.keys().cloned().collect();
+        for input in self.graph.inputs() {
+            self.graph.ty((*input).into()).shape.iter().for_each(|d| d.collect_symbols(&mut taken));
+        }
+        let mut names = (1..).map(|n| -> Arc<str> { format!("K{n}").into() });
+        let name = names.find(|n| !taken.contains(n)).unwrap_or_default();
+        let facts = self.graph.facts.entry(&name);
+        (facts.min, facts.max) = (0, all.as_const());
+        self.data_dims.insert((count, all.clone()), name.clone());
+        self.size_values.insert(Dim::sym(&name), count);
+        name
+    }
+
+    /// The greatest that a size can be that data gives under this name, where that is no such size itself.
+    pub fn bound(&self, name: &str) -> Option<Dim> {
+        let (_, all) = self.data_dims.iter().find(|(_, n)| n.as_ref() == name)?.0;
+        (!self.is_data(all)).then(|| all.clone())
+    }
+
+    /// Whether the size depends on one that data gives.
+    pub fn is_data(&self, size: &Dim) -> bool {
+        let mut names = BTreeSet::new();
+        size.collect_symbols(&mut names);
+        self.data_dims.values().any(|name| names.contains(name))
     }
 
     fn refuse(&mut self, refusal: Refusal, node: &NodeProto, inputs: &[Option<String>], label: &str) {

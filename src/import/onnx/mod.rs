@@ -24,6 +24,7 @@ mod opset;
 mod problem;
 mod proto;
 mod scan;
+mod sizes;
 mod table;
 mod tensor;
 mod values;

@@ -63,10 +63,15 @@ impl Importer<'_> {
         let literal = match (&t.raw, t.known.as_ref().and_then(Option::as_ref)) {
             (Some(raw), _) if raw.bytes.len() <= INLINE_BYTES || !weights => Some(raw.to_literal()),
             (Some(_), _) => None,
-            (None, Some(k)) => Some(k.to_literal().ok_or_else(|| {
-                Refusal::form(format!("the sizes that `{name}` holds are used as data of the network"))
-                    .help("give the model's symbolic dims fixed sizes when importing")
-            })?),
+            (None, Some(k)) => match k.to_literal() {
+                Some(literal) => Some(literal),
+                None => {
+                    let known = k.clone();
+                    let value = self.sizes(&known)?;
+                    self.slot(name)?.value = Some(value);
+                    return Ok(value);
+                }
+            },
             (None, None) => None,
         };
         let source = match literal {

@@ -32,6 +32,7 @@ impl Kind {
             Kind::Op(Category::Pooling) => "pooling",
             Kind::Op(Category::Reduction) => "reduction",
             Kind::Op(Category::Shape) => "layout",
+            Kind::Op(Category::Selection) => "selection",
             Kind::Op(Category::Other) => "other",
         }
     }
@@ -48,6 +49,7 @@ impl Kind {
             Kind::Op(Category::Pooling) => "#9333ea",
             Kind::Op(Category::Reduction) => "#db2777",
             Kind::Op(Category::Shape) => "#64748b",
+            Kind::Op(Category::Selection) => "#0891b2",
             Kind::Op(Category::Other) => "#78716c",
         }
     }
@@ -64,6 +66,7 @@ impl Kind {
             Kind::Op(Category::Pooling) => "#f3e8ff",
             Kind::Op(Category::Reduction) => "#fce7f3",
             Kind::Op(Category::Shape) => "#f1f5f9",
+            Kind::Op(Category::Selection) => "#cffafe",
             Kind::Op(Category::Other) => "#f5f5f4",
         }
     }

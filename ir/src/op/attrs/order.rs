@@ -27,10 +27,7 @@ impl Reader<'_> {
         let axis = self.axis(1)?;
         let count = match self.attrs.get("count") {
             None => self.x()?.shape[axis].clone(),
-            Some(_) => match self.dims("count")?.as_slice() {
-                [count] => count.clone(),
-                _ => return Err(AttrError::at("count", "`count` is one size")),
-            },
+            Some(_) => self.one_dim("count")?,
         };
         Ok(Op::ArgSort { axis, count, descending: self.bool("descending")? })
     }

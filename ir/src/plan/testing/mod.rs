@@ -11,8 +11,8 @@ use crate::dtype::DType;
 use crate::kernel::nest::place;
 use crate::kernel::{
     Compute, Contract, Descriptor, Nest, NestArgs, NestStream, Operand, Program, Sort, SortArgs, StepArgs,
-    Store, Stream, TileArgs, Window, WindowOp, Winograd, WinogradArgs, WinogradGradient,
-    WinogradGradientArgs,
+    Store, Stream, Suppression, SuppressionArgs, TileArgs, Window, WindowOp, Winograd, WinogradArgs,
+    WinogradGradient, WinogradGradientArgs,
     winograd::transform::{both_sides, input_matrix, output_matrix},
 };
 use memory::Memory;
@@ -36,6 +36,7 @@ pub fn execute(plan: &Plan, inputs: &[Vec<u8>], values: &mut dyn FnMut(&Pack) ->
                 Compute::I64 | Compute::U64 => nest::<i128>(&mut memory, step, k, args),
             },
             (Descriptor::Sort(k), Args::Sort(args)) => sort(&mut memory, step, k, args),
+            (Descriptor::Suppression(k), Args::Suppression(args)) => suppression(&mut memory, step, k, args),
             (Descriptor::Winograd(k), Args::Winograd(args)) => winograd(&mut memory, step, k, args),
             (Descriptor::WinogradGradient(k), Args::WinogradGradient(args)) => {
                 winograd_gradient(&mut memory, step, k, args);
@@ -46,6 +47,7 @@ pub fn execute(plan: &Plan, inputs: &[Vec<u8>], values: &mut dyn FnMut(&Pack) ->
                 | Descriptor::Winograd(_)
                 | Descriptor::WinogradGradient(_)
                 | Descriptor::Sort(_)
+                | Descriptor::Suppression(_)
                 | Descriptor::Nest(_),
                 _,
             ) => {
@@ -331,4 +333,45 @@ fn sort(m: &mut Memory, step: &Step, k: &Sort, args: &SortArgs) {
             m.store(step, to, DType::I64, i128::from(*place));
         }
     }
+}
+
+fn suppression(m: &mut Memory, step: &Step, k: &Suppression, args: &SuppressionArgs) {
+    let float = |m: &mut Memory, pointer, at| -> f64 { m.number(step, pointer, at, DType::F32) };
+    let whole = |m: &mut Memory, pointer, at| -> i128 { m.number(step, pointer, at, DType::I64) };
+    let most = whole(m, 4, 0).min(args.limit.into());
+    let (overlap, threshold) = (float(m, 5, 0) as f32, float(m, 6, 0));
+    for row in 0..args.tasks() {
+        let mut taken: Vec<(i64, [f32; 4])> = vec![];
+        for i in 0..args.boxes {
+            let place = whole(m, 3, (row * args.boxes + i) * 8);
+            if taken.len() as i128 >= most || !(0..i128::from(args.boxes)).contains(&place) {
+                continue;
+            }
+            let place = place as i64;
+            let score = float(m, 2, (row * args.boxes + place) * 4);
+            let at = (row / args.classes * args.boxes + place) * 16;
+            let [p, q, r, s] = [0, 4, 8, 12].map(|c| float(m, 1, at + c) as f32);
+            let corners = match k.centre {
+                true => [p - r * 0.5, q - s * 0.5, p + r * 0.5, q + s * 0.5],
+                false => [p.min(r), q.min(s), p.max(r), q.max(s)],
+            };
+            let passes = score > threshold || (score == threshold && threshold == f64::NEG_INFINITY);
+            if passes && !taken.iter().any(|(_, other)| part_of_union(&corners, other) > overlap) {
+                taken.push((place, corners));
+            }
+        }
+        for i in 0..args.limit {
+            let place = taken.get(i as usize).map_or(-1, |(place, _)| *place);
+            m.store(step, (row * args.limit + i) * 8, DType::I64, i128::from(place));
+        }
+    }
+}
+
+/// What part of two boxes' union they have in common; NaN where one has no area, or they do not meet.
+fn part_of_union(a: &[f32; 4], b: &[f32; 4]) -> f32 {
+    let area = |b: &[f32; 4]| (b[2] - b[0]) * (b[3] - b[1]);
+    let [across, down] = [0, 1].map(|i| a[i + 2].min(b[i + 2]) - a[i].max(b[i]));
+    let positive = [across, down, area(a), area(b)].iter().all(|v| *v > 0.0);
+    let common = across * down;
+    if positive { common / (area(a) + area(b) - common) } else { f32::NAN }
 }

@@ -57,10 +57,13 @@ pub fn constant_of_shape(cx: &mut Cx<'_, '_>) -> Lowered {
             (raw.dtype, value.ok_or_else(|| Refusal::malformed("`value` must hold one element"))?)
         }
     };
-    if shape.iter().any(|d| d.as_const().is_none()) {
-        return Err(Refusal::form("a constant of symbolic size is not supported"));
-    }
-    let y = cx.filled(dtype, shape, value);
+    let y = match shape.iter().all(|d| d.as_const().is_some()) {
+        true => cx.filled(dtype, shape, value),
+        false => {
+            let one = cx.literal(dtype, &[1], &mut std::iter::once(value));
+            cx.push(Op::Expand { shape }, &[one])?
+        }
+    };
     cx.set(0, y);
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::super::context::{Cx, Lowered};
 use super::super::problem::Refusal;
 use super::super::tensor::dtype;
 use super::super::values::round_to;
-use rectify_ir::op::{Binary, Op};
+use rectify_ir::op::{Binary, CumulateKind, Op};
 use rectify_ir::{DType, Dim, Value};
 
 /// Most elements of a tensor that is made here.
@@ -26,6 +26,18 @@ fn sizes(shape: &[Dim]) -> Result<Vec<usize>, Refusal> {
 pub fn range(cx: &mut Cx<'_, '_>) -> Lowered {
     let stash = cx.attrs.int("stash_type", 1)?;
     let ty = cx.ty(0)?.dtype;
+    if let Some((start, limit)) = symbolic_range(cx)? {
+        let size = limit.sub(&start)?;
+        let one = cx.literal(ty, &[1], &mut std::iter::once(1.0));
+        let ones = cx.push(Op::Expand { shape: vec![size] }, &[one])?;
+        let count = Op::Cumulate { kind: CumulateKind::Sum, axis: 0, exclusive: true, reverse: false };
+        let places = cx.push(count, &[ones])?;
+        let start = cx.size(&start)?;
+        let start = cx.cast(start, ty)?;
+        let y = cx.binary(Binary::Add, places, start)?;
+        cx.set(0, y);
+        return Ok(());
+    }
     let one = |cx: &mut Cx<'_, '_>, i: usize, what: &str| {
         let numbers = cx.floats(i, what)?;
         match numbers.as_slice() {
@@ -72,6 +84,21 @@ pub fn window(cx: &mut Cx<'_, '_>) -> Lowered {
 fn element_type(code: i64) -> Result<DType, Refusal> {
     let known = i32::try_from(code).ok().and_then(|code| dtype(code).ok());
     known.ok_or_else(|| Refusal::attribute(format!("the element type {code} is not supported")))
+}
+
+/// Start and limit of a range of whole numbers one after the other, where one of them is symbolic.
+fn symbolic_range(cx: &mut Cx<'_, '_>) -> Result<Option<(Dim, Dim)>, Refusal> {
+    let mut ends = Vec::new();
+    for i in 0..3 {
+        match cx.known(i)?.and_then(|k| k.as_dims()).as_deref() {
+            Some([one]) => ends.push(one.clone()),
+            _ => return Ok(None),
+        }
+    }
+    let [start, limit, delta] =
+        <[Dim; 3]>::try_from(ends).map_err(|_| Refusal::malformed("a range has three numbers"))?;
+    let symbolic = start.as_const().is_none() || limit.as_const().is_none();
+    Ok((symbolic && delta == Dim::Const(1)).then_some((start, limit)))
 }
 
 /// Ones on a diagonal of a matrix of zeros.

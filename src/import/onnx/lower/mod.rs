@@ -24,6 +24,7 @@ mod quantize;
 mod reduce;
 mod resize;
 mod scatter;
+mod selection;
 mod shape;
 mod slice;
 mod softmax;
@@ -73,6 +74,7 @@ const TABLE: &[(&str, Lower)] = &[
     ("CenterCropPad", crop::center),
     ("Clip", activation::clip),
     ("Col2Im", columns::col2im),
+    ("Compress", selection::compress),
     ("Concat", movement::concat),
     ("Constant", constant::constant),
     ("ConstantOfShape", constant::constant_of_shape),
@@ -140,6 +142,8 @@ const TABLE: &[(&str, Lower)] = &[
     ("Mul", arithmetic::binary),
     ("Neg", activation::unary),
     ("NegativeLogLikelihoodLoss", loss::negative_log_likelihood),
+    ("NonMaxSuppression", selection::non_max_suppression),
+    ("NonZero", selection::nonzero),
     ("Not", logic::not),
     ("OneHot", order::one_hot),
     ("Or", logic::binary),
@@ -198,6 +202,7 @@ const TABLE: &[(&str, Lower)] = &[
     ("TopK", order::top_k),
     ("Transpose", movement::transpose),
     ("Trilu", generate::triangle),
+    ("Unique", selection::unique),
     ("Unsqueeze", shape::unsqueeze),
     ("Upsample", resize::upsample),
     ("Where", logic::choose),

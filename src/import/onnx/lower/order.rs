@@ -1,7 +1,7 @@
 //! Operators that order elements or count along an axis: extremes' places, the greatest ones, running sums, one-hot rows.
 
 use super::super::context::{Cx, Lowered};
-use super::super::problem::Refusal;
+use super::super::problem::{ProblemKind, Refusal};
 use super::softmax::{finish, rows};
 use rectify_ir::op::{ArgKind, Binary, CumulateKind, Op};
 use rectify_ir::{DType, Dim, Value};
@@ -35,20 +35,35 @@ pub fn hardmax(cx: &mut Cx<'_, '_>) -> Lowered {
 /// The greatest or least elements along an axis, in order, and their places.
 pub fn top_k(cx: &mut Cx<'_, '_>) -> Lowered {
     let count = if cx.version < 10 {
-        Dim::Const(cx.attrs.need_int("k")?)
+        Some(Dim::Const(cx.attrs.need_int("k")?))
     } else {
-        let counts = cx.dims(1, "count")?;
-        let [count] = counts.as_slice() else {
-            return Err(Refusal::malformed(format!("K holds {} numbers", counts.len())));
-        };
-        count.clone()
+        match cx.dims(1, "count") {
+            Ok(counts) => match counts.as_slice() {
+                [count] => Some(count.clone()),
+                counts => return Err(Refusal::malformed(format!("K holds {} numbers", counts.len()))),
+            },
+            // What is computed from data is a size that data gives.
+            Err(Refusal::Problem { kind: ProblemKind::UnsupportedForm, .. }) if cx.known(1)?.is_none() => {
+                None
+            }
+            Err(refusal) => return Err(refusal),
+        }
     };
     let descending = cx.attrs.flag("largest", true)?;
     // An order that nothing asks for is as good as any.
     cx.attrs.ignore(&["sorted"]);
     let x = cx.value(0)?;
     let axis = cx.axis(-1, cx.type_of(x).rank())?;
-    let places = cx.push(Op::ArgSort { axis, count, descending }, &[x])?;
+    let size = cx.type_of(x).shape[axis].clone();
+    let places = match count.filter(|_| !cx.is_data(&size)) {
+        Some(count) => cx.push(Op::ArgSort { axis, count, descending }, &[x])?,
+        None => {
+            let places = cx.push(Op::ArgSort { axis, count: size, descending }, &[x])?;
+            let count = cx.value(1)?;
+            let count = cx.cast(count, DType::I64)?;
+            cx.cut(places, count, axis)?
+        }
+    };
     if cx.wants(0) {
         let values = cx.push(Op::GatherElements { axis }, &[x, places])?;
         cx.set(0, values);
@@ -134,7 +149,7 @@ pub fn one_hot(cx: &mut Cx<'_, '_>) -> Lowered {
 }
 
 /// 0, 1, 2, … of i64 along one of `rank` axes.
-fn ramp(cx: &mut Cx<'_, '_>, size: &Dim, axis: usize, rank: usize) -> Result<Value, Refusal> {
+pub(super) fn ramp(cx: &mut Cx<'_, '_>, size: &Dim, axis: usize, rank: usize) -> Result<Value, Refusal> {
     let Some(size) = size.as_const() else {
         return Err(Refusal::form("places along an axis of symbolic size are not supported")
             .help("give the model's symbolic dims fixed sizes when importing"));

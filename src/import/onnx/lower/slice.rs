@@ -3,7 +3,8 @@
 use super::super::context::{Cx, Lowered};
 use super::super::indices::slice_range;
 use super::super::problem::Refusal;
-use rectify_ir::op::{Op, PadMode};
+use super::order::ramp;
+use rectify_ir::op::{Binary, Op, PadMode};
 use rectify_ir::{DType, Dim, Value};
 
 /// From here on a bound stands for "to the end": exporters write the greatest integer of 32 or 64 bits.
@@ -52,9 +53,17 @@ pub fn slice(cx: &mut Cx<'_, '_>) -> Lowered {
         return Err(Refusal::malformed("starts, ends, axes and steps differ in length"));
     }
     let mut cuts: Vec<Cut> = Vec::new();
+    let mut moving = Vec::new();
     for i in 0..axes.len() {
         let axis = cx.wrap_axis(axes[i], ty.rank())?;
         let size = &ty.shape[axis];
+        if let (Some(start), Some(end)) = (starts[i].as_const(), ends[i].as_const())
+            && cx.is_data(size)
+            && !is_whole(start, end, steps[i])
+        {
+            moving.push((axis, start, end, steps[i]));
+            continue;
+        }
         let (start, end) = bounds(cx, size, &starts[i], &ends[i], steps[i])?;
         if steps[i] == 1 && start == Dim::Const(0) && end == *size {
             continue;
@@ -63,13 +72,78 @@ pub fn slice(cx: &mut Cx<'_, '_>) -> Lowered {
         let step = if start == end { 1 } else { steps[i] };
         cuts.push(Cut { axis, start, end, step });
     }
-    if cuts.is_empty() {
+    if cuts.is_empty() && moving.is_empty() {
         return cx.set_alias(0, 0);
     }
-    let x = cx.value(0)?;
-    let y = push_cuts(cx, x, cuts)?;
+    let mut y = cx.value(0)?;
+    if !cuts.is_empty() {
+        y = push_cuts(cx, y, cuts)?;
+    }
+    for (axis, start, end, step) in moving {
+        y = part_at_run_time(cx, y, axis, (start, end, step))?;
+    }
     cx.set(0, y);
     Ok(())
+}
+
+/// Whether the bounds stand for a whole axis, however long it is, from one end to the other.
+fn is_whole(start: i64, end: i64, step: i64) -> bool {
+    match step {
+        1 => start == 0 && end >= FAR,
+        -1 => (start == -1 || start >= FAR) && end <= -FAR,
+        _ => false,
+    }
+}
+
+/// Elements along an axis whose size data gives: bounds and number are found when it is known.
+fn part_at_run_time(
+    cx: &mut Cx<'_, '_>,
+    x: Value,
+    axis: usize,
+    (start, end, step): (i64, i64, i64),
+) -> Result<Value, Refusal> {
+    let size = cx.type_of(x).shape[axis].clone();
+    let most = size.bounds(cx.facts()).1;
+    let distance = end.min(FAR).saturating_sub(start.min(FAR));
+    let most = match most {
+        Some(most) if step > 0 && start >= 0 && end >= 0 => most.min(distance.max(0) / step + 1).max(1),
+        Some(most) => most.max(1),
+        None if step > 0 && start >= 0 && (0..FAR).contains(&end) => distance.max(0) / step + 1,
+        None => {
+            let message = format!("a part of the axis of {size} elements, whose number has no known bound");
+            return Err(
+                Refusal::form(message).help("give the model's symbolic dims fixed sizes when importing")
+            );
+        }
+    };
+    let length = cx.size(&size)?;
+    // Bounds lie within the axis; a negative step ends before its first element.
+    let (low, high) = if step > 0 { (0, 0) } else { (-1, -1) };
+    let mut bound = |place: i64| -> Result<Value, Refusal> {
+        let clamped = place.clamp(-(1 << 30), 1 << 30);
+        let from = if place < 0 && !(step < 0 && place <= -FAR) {
+            cx.binary_const(Binary::Add, length, clamped as f64)?
+        } else {
+            let zero = cx.binary(Binary::Sub, length, length)?;
+            cx.binary_const(Binary::Add, zero, clamped as f64)?
+        };
+        let last = cx.binary_const(Binary::Add, length, high as f64)?;
+        let within = cx.binary(Binary::Min, from, last)?;
+        cx.binary_const(Binary::Max, within, low as f64)
+    };
+    let (first, behind) = (bound(start)?, bound(end)?);
+    let (from, to) = if step > 0 { (first, behind) } else { (behind, first) };
+    let distance = cx.binary(Binary::Sub, to, from)?;
+    let steps = step.unsigned_abs() as f64;
+    let rounded = cx.binary_const(Binary::Add, distance, steps - 1.0)?;
+    let count = cx.binary_const(Binary::Div, rounded, steps)?;
+    let count = cx.binary_const(Binary::Max, count, 0.0)?;
+    let places = ramp(cx, &Dim::Const(most), 0, 1)?;
+    let places = cx.binary_const(Binary::Mul, places, step as f64)?;
+    let places = cx.binary(Binary::Add, places, first)?;
+    let places = cx.binary_const(Binary::Max, places, 0.0)?;
+    let y = cx.push(Op::Gather { axis }, &[x, places])?;
+    cx.cut(y, count, axis)
 }
 
 /// Start and end within an axis of `size` elements. Where sizes are symbolic, bounds that turn out to lie outside are an
