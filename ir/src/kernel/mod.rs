@@ -116,7 +116,10 @@ impl Descriptor {
                 kernel.body.round_constants();
                 kernel.finalize.round_constants();
             }
-            Descriptor::Nest(_) | Descriptor::WinogradGradient(_) | Descriptor::Sort(_) => {}
+            Descriptor::Nest(_)
+            | Descriptor::WinogradGradient(_)
+            | Descriptor::Sort(_)
+            | Descriptor::Suppression(_) => {}
         }
     }
 
