@@ -245,6 +245,11 @@ pub fn non_max_suppression(cx: &mut Cx<'_, '_>) -> Lowered {
         let ty = cx.type_of(boxes);
         return Err(Refusal::malformed(format!("the boxes are {ty}, not f32[N, B, 4]")));
     };
+    let [_, _, each] = &cx.type_of(scores).shape[..] else {
+        let ty = cx.type_of(scores);
+        return Err(Refusal::malformed(format!("the scores are {ty}, not f32[N, C, B]")));
+    };
+    let each = each.clone();
     let wanted = if cx.has(2) { cx.known_number(2)? } else { Some(0.0) };
     let overlap = threshold(cx, 3, 0.0, "IoU threshold")?;
     if let Threshold::Known(v) = overlap
@@ -275,11 +280,7 @@ pub fn non_max_suppression(cx: &mut Cx<'_, '_>) -> Lowered {
         }
     };
     let (overlap, least) = (overlap.value(cx)?, least.value(cx)?);
-    if cx.type_of(scores).rank() != 3 {
-        let ty = cx.type_of(scores);
-        return Err(Refusal::malformed(format!("the scores are {ty}, not f32[N, C, B]")));
-    }
-    let order = cx.push(Op::ArgSort { axis: 2, count: all, descending: true }, &[scores])?;
+    let order = cx.push(Op::ArgSort { axis: 2, count: each, descending: true }, &[scores])?;
     let suppress = Op::NonMaxSuppression { centre, limit };
     let taken = cx.push(suppress, &[boxes, scores, order, most, overlap, least])?;
     let zero = cx.scalar(0.0);
