@@ -79,6 +79,9 @@ pub enum Atom {
 /// Atoms with their powers (at least 1), sorted.
 type Monomial = Vec<(Atom, u32)>;
 
+/// A coefficient with its atoms and their powers.
+pub type Part<'p> = (i64, &'p [(Atom, u32)]);
+
 /// A sum of monomials with coefficients other than 0. Invariant: the value is an integer wherever the facts hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Poly {
@@ -314,7 +317,7 @@ impl Poly {
     }
 
     /// The common denominator, and the numerators with their atoms.
-    pub fn parts(&self) -> Result<(i64, Vec<(i64, &[(Atom, u32)])>), DimError> {
+    pub fn parts(&self) -> Result<(i64, Vec<Part<'_>>), DimError> {
         let den = self.common_denominator()?;
         let mut parts = Vec::with_capacity(self.terms.len());
         for (m, c) in &self.terms {
