@@ -1,6 +1,6 @@
 //! Operators whose number of results depends on data, from file to outputs of their real size.
 
-use crate::encode::Attribute::Int;
+use crate::encode::Attribute::{Int, Ints};
 use crate::encode::Graph;
 use rectify::{Error, Model, Tensor};
 
@@ -133,9 +133,13 @@ fn wrong_numbers_and_uses_are_told() {
     let told = error(nms(&[], &["scores", "boxes", "two"]));
     assert!(told.contains("do not fit"), "{told}");
     let graph = base().node("NonZero", &["scores"], "places", &[]);
-    let windows = graph.clone().node("GlobalMaxPool", &["places"], "y", &[]).output("y");
+    let windows = graph
+        .integers("zero", &[0])
+        .node("Unsqueeze", &["places", "zero"], "image", &[])
+        .node("MaxPool", &["image"], "y", &[("kernel_shape", Ints(&[1]))])
+        .output("y");
     let told = error(windows);
-    assert!(told.contains("the_y"), "{told}");
+    assert!(told.contains("the_y") && told.contains("known at run time alone"), "{told}");
     let sorted = Graph::default()
         .input("x", 1, &["4", "300"])
         .node("Unique", &["x"], "y", &[("axis", Int(0))])
