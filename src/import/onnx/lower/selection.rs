@@ -72,7 +72,7 @@ pub fn unique(cx: &mut Cx<'_, '_>) -> Lowered {
         None => elements(cx, x)?,
     };
     let groups = Groups::new(cx, order, same)?;
-    let (firsts, count, inverse, counts) = if sorted { groups.in_order() } else { groups.as_met(cx)? };
+    let (firsts, count, inverse, counts) = if sorted { groups.in_order() } else { groups.by_first_element(cx)? };
     let along = axis.unwrap_or(0);
     if cx.wants(0) {
         let y = cx.push(Op::Gather { axis: along }, &[x, firsts])?;
@@ -219,7 +219,7 @@ impl Groups {
     }
 
     /// Groups in the order of their first elements.
-    fn as_met(self, cx: &mut Cx<'_, '_>) -> Result<Grouped, Refusal> {
+    fn by_first_element(self, cx: &mut Cx<'_, '_>) -> Result<Grouped, Refusal> {
         let by = |cx: &mut Cx<'_, '_>, x, places| cx.push(Op::Gather { axis: 0 }, &[x, places]);
         let leader = by(cx, self.firsts, self.inverse)?;
         let at = counted(cx, leader)?;
