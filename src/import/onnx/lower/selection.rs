@@ -72,7 +72,8 @@ pub fn unique(cx: &mut Cx<'_, '_>) -> Lowered {
         None => elements(cx, x)?,
     };
     let groups = Groups::new(cx, order, same)?;
-    let (firsts, count, inverse, counts) = if sorted { groups.in_order() } else { groups.by_first_element(cx)? };
+    let (firsts, count, inverse, counts) =
+        if sorted { groups.in_order() } else { groups.by_first_element(cx)? };
     let along = axis.unwrap_or(0);
     if cx.wants(0) {
         let y = cx.push(Op::Gather { axis: along }, &[x, firsts])?;
