@@ -86,14 +86,14 @@ fn dot_products_agree() {
         "x |> conv(64, kernel: 1) |> conv(1, kernel: 5, pad: 2) |> sigmoid",
         "x |> conv(32, kernel: 1) |> conv(1, kernel: 7, pad: 3, stride: 2)",
     ] {
-        agrees(&[2, 3, 9, 14], body, |c| c, |plan| has_kernel(plan, "dot"));
+        agrees(&[2, 3, 9, 14], body, |c| c.convolutions(Algorithm::Dot), |plan| has_kernel(plan, "dot"));
     }
     let dense = "x |> dense(37) |> prelu |> dense(5)";
-    agrees(&[1, 512], dense, |c| c, |plan| has_kernel(plan, "dot"));
+    agrees(&[1, 512], dense, |c| c.convolutions(Algorithm::Dot), |plan| has_kernel(plan, "dot"));
     agrees(
         &[1, 16, 6, 8],
         &format!("x |> conv(16, kernel: 1) |> flatten |> {}", &dense[5..]),
-        |c| c,
+        |c| c.convolutions(Algorithm::Dot),
         |plan| has_kernel(plan, "dot"),
     );
 }
