@@ -203,7 +203,7 @@ fn attr_dims(op: &Op) -> Vec<&Dim> {
     }
 }
 
-/// As [`attr_dims`], to change them.
+/// As `attr_dims`, to change them.
 pub fn attr_dims_mut(op: &mut Op) -> Vec<&mut Dim> {
     match op {
         Op::Reshape { shape: dims } | Op::Expand { shape: dims } | Op::Split { sizes: dims, .. } => {

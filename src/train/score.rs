@@ -110,7 +110,7 @@ impl Score {
     }
 
     /// Of classes the share of rows whose label does not have the greatest logit; of values the error that the loss says,
-    /// see [`error_of`].
+    /// the root of the mean square for squared errors, the mean for absolute ones.
     pub fn error(&self) -> f64 {
         match self.sums {
             Sums::Classes { top1, .. } => 1.0 - self.mean(top1 as f64),

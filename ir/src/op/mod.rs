@@ -193,9 +193,9 @@ pub enum Op {
         size: Dim,
     },
     /// x → the places of its elements that are not 0, in row-major order, as columns [rank, elements] of i64 with
-    /// zeros behind them, and their number [1].
+    /// zeros behind them, and their number `[1]`.
     NonZero,
-    /// boxes [N, B, 4], scores [N, C, B], order [N, C, B] of i64, most [1] of i64, overlap [1], threshold [1] →
+    /// boxes [N, B, 4], scores [N, C, B], order [N, C, B] of i64, most `[1]` of i64, overlap `[1]`, threshold `[1]` →
     /// [N, C, limit] of i64. For each image and class, boxes are met in this order and taken unless their score is not
     /// above the threshold or they overlap by more than `overlap` (intersection over union) with one that is taken,
     /// until there are `most` or `limit`. The result holds the places of those that are taken, then −1. What the order
